@@ -1,0 +1,18 @@
+"""portanet: neural networks and gradients on any array library that follows the Python Array API standard."""
+
+from portanet import autograd as autograd, testing as testing
+from portanet.autograd import enable_grad as enable_grad, inference_mode as inference_mode, no_grad as no_grad
+from portanet.backend import (
+    available_backends as available_backends,
+    get_backend as get_backend,
+    get_default_dtype as get_default_dtype,
+    set_backend as set_backend,
+    set_default_dtype as set_default_dtype,
+    use_backend as use_backend,
+)
+from portanet.namespace import *  # noqa: F403
+from portanet.namespace import __array_namespace_info__ as __array_namespace_info__
+from portanet.tensor import Tensor as Tensor
+
+__version__ = "0.1.0"
+__array_api_version__ = "2025.12"

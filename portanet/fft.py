@@ -1,0 +1,1 @@
+"""fft on Tensors."""

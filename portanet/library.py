@@ -1,0 +1,256 @@
+"""From an array to its library: every function that works on it, under the standard's names.
+
+The only module that knows array_api_compat. Everything above asks `namespace_of(x)` once and then calls the standard.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from portanet import dtypes
+from portanet.dtypes import DType
+from portanet.kernels import generic
+
+class Library:
+    """One array library as rules and layers see it: every name of the standard, and every kernel, as an attribute.
+
+    A name is looked for in ``kernels/<library>.py``, then in the library's own namespace, then in
+    ``kernels/generic.py``; what is found is kept on the instance, so the next look-up costs one dictionary access.
+    """
+
+    def __init__(self, namespace: Any) -> None:
+        path = namespace.__name__.split(".")
+        self.library_name: str = path[1] if path[0] == "array_api_compat" else path[0]
+        self.namespace = namespace
+        self._raw_dtypes: dict[DType, Any] = {}
+        self._dtypes: dict[Any, DType] = {}
+        kernels = f"portanet.kernels.{self.library_name}"
+        self._kernels = importlib.import_module(kernels) if importlib.util.find_spec(kernels) else None
+
+    def __repr__(self) -> str:
+        return f"<array library {self.library_name}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        found: Any = getattr(self._kernels, name.replace(".", "_"), None)
+        if found is None:  # names of an extension come with a dot: "linalg.svd"
+            found = functools.reduce(lambda owner, part: getattr(owner, part, None), name.split("."), self.namespace)
+        if found is None:
+            found = _bound(getattr(generic, name.replace(".", "_"), None), self)
+        if found is None:
+            raise AttributeError(f"{self.library_name} has no function {name!r}, and kernels/generic.py defines none.")
+        setattr(self, name, found)
+        return found
+
+    def raw_dtype(self, dtype: Any) -> Any:
+        """The library's own object for a `DType`, a string or another library's data type; None stays None."""
+        if dtype is None:
+            return None
+        known = dtypes.as_dtype(dtype)
+        raw = self._raw_dtypes.get(known)
+        if raw is None:
+            raw = getattr(self.namespace, known.name, None)
+            if raw is None:
+                raise TypeError(f"{self.library_name} has no data type {known.name}.")
+            self._raw_dtypes[known] = raw
+        return raw
+
+    def dtype_of(self, raw: Any) -> DType:
+        """The `DType` of a library's own data type object."""
+        dtype = self._dtypes.get(raw)
+        if dtype is None:
+            dtype = self._dtypes[raw] = dtypes.as_dtype(raw)
+        return dtype
+
+    def devices(self) -> list[Any]:
+        """The devices that the library says it can use."""
+        return list(self.namespace.__array_namespace_info__().devices())
+
+    def move_like(self, raw: Any, like: Any) -> Any:
+        """``raw`` carried to the library and device of the raw array ``like``."""
+        return move(raw, namespace_of(like), device_of(like))
+
+    def device(self, wanted: Any) -> Any:
+        """The device object for ``"cuda:0"``, ``"cpu"``, ``"device1"`` or a number; a device object stays itself."""
+        if not isinstance(wanted, (str, int)):
+            return wanted
+        known = [device for device in self.devices() if device is not None]
+        if isinstance(wanted, int) and 0 <= wanted < len(known):
+            return known[wanted]
+        words = _words(str(wanted))
+        for device in known:
+            if words <= _words(str(device)):
+                return device
+        names = ", ".join(str(device) for device in known)
+        raise ValueError(f"device={wanted!r}: {self.library_name} has no such device; it has {names}.")
+
+
+def _bound(function: Callable[..., Any] | None, library: Library) -> Callable[..., Any] | None:
+    """A generic kernel takes the namespace first; layers and rules call it without."""
+    if function is None:
+        return None
+
+    def kernel(*args: Any, **options: Any) -> Any:
+        return function(library, *args, **options)
+
+    return kernel
+
+
+def _words(device: str) -> set[str]:
+    """``<CUDA Device 0>`` and ``cuda:0`` and ``gpu:0`` have the words ``cuda`` and ``0`` in common."""
+    words = {word for word in re.split(r"[^a-z0-9]+", device.lower()) if word}
+    return {"cuda" if word == "gpu" else word for word in words}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# From an array to its library. Looked up on every operation, hence one dictionary keyed by the array's type.
+
+libraries: dict[type, Any] = {}
+_library_of_namespace: dict[int, Library] = {}
+
+
+def library_of_namespace(namespace: Any) -> Library:
+    """The one `Library` of a namespace object."""
+    library = _library_of_namespace.get(id(namespace))
+    if library is None:
+        library = _library_of_namespace[id(namespace)] = Library(namespace)
+    return library
+
+
+def namespace_of(x: Any) -> Any:
+    """The functions that work on ``x``: a `Library` for a raw array, portanet's own namespace for a `Tensor`.
+
+    Raises TypeError, naming the type, where ``x`` is no array.
+    """
+    try:
+        return libraries[type(x)]
+    except KeyError:
+        return _resolve(x)
+
+
+def _resolve(x: Any) -> Any:
+    import array_api_compat  # here, so that `import portanet` does not pay for it
+
+    for base in type(x).__mro__[1:]:
+        if base in libraries:  # a Parameter is a Tensor
+            libraries[type(x)] = libraries[base]
+            return libraries[base]
+    try:
+        namespace = array_api_compat.array_namespace(x)
+    except TypeError:
+        raise TypeError(
+            f"expected an array, saw {type(x).__module__}.{type(x).__qualname__}; portanet.asarray makes one."
+        ) from None
+    library = library_of_namespace(namespace)
+    if not isinstance(x, numpy.generic):  # a NumPy scalar is read as an array but never kept as one
+        libraries[type(x)] = library
+    return library
+
+
+def is_array(x: Any) -> bool:
+    """Whether ``x`` is an array of some library (or a Tensor)."""
+    if type(x) in libraries:
+        return True
+    if isinstance(x, (bool, int, float, complex, str, bytes, list, tuple, dict)) or x is None:
+        return False
+    try:
+        _resolve(x)
+    except TypeError:
+        return False
+    return True
+
+
+def operand(x: Any) -> Any:
+    """``x`` as an operation takes it: a raw array as it is, a NumPy scalar as the Python scalar it stands for.
+
+    A NumPy scalar carries no memory and is weak like a Python number, so that float32 arrays stay float32.
+    Returns NotImplemented for anything else.
+    """
+    if isinstance(x, (bool, int, float, complex)):
+        return x if type(x) in PYTHON_SCALARS else x.item() if isinstance(x, numpy.generic) else x
+    if isinstance(x, numpy.generic):
+        return x.item()
+    return x if is_array(x) else NotImplemented
+
+
+PYTHON_SCALARS = frozenset({bool, int, float, complex})
+
+
+def device_of(raw: Any) -> Any:
+    """The device of a raw array, as its library names it."""
+    return namespace_of(raw).device_of(raw)
+
+
+def to_device(raw: Any, device: Any) -> Any:
+    """A raw array of the same library, on ``device``."""
+    import array_api_compat
+
+    return array_api_compat.to_device(raw, namespace_of(raw).device(device))
+
+
+def to_numpy(raw: Any) -> Any:
+    """A raw array copied to the host as a NumPy array: the one way out, for printing, saving and moving."""
+    if isinstance(raw, (numpy.ndarray, numpy.generic)):
+        return numpy.asarray(raw)
+    return numpy.asarray(namespace_of(raw).to_host(raw))
+
+
+def text(raw: Any, indent: str) -> str:
+    """The elements of a raw array as NumPy prints them."""
+    return numpy.array2string(to_numpy(raw), separator=", ", prefix=indent, threshold=1000)
+
+
+def move(raw: Any, library: Library, device: Any = None) -> Any:
+    """A raw array carried to ``library`` and ``device``: by DLPack, without a copy, where both ends can; else by the host."""
+    source = namespace_of(raw)
+    device = library.device(device)
+    if source is library:
+        return raw if device is None or device_of(raw) == device else to_device(raw, device)
+    try:
+        moved = library.from_dlpack(raw)
+        return moved if device is None or device_of(moved) == device else to_device(moved, device)
+    except Exception:  # each library refuses in its own words: a foreign device, read-only memory, an unknown type
+        dtype = library.raw_dtype(source.dtype_of(raw.dtype))
+        return library.asarray(to_numpy(raw), dtype=dtype, device=device, copy=True)
+
+
+def require_same(name: str, a: Any, b: Any) -> None:
+    """Raise TypeError, naming both libraries and the way out, unless the raw arrays ``a`` and ``b`` share a library."""
+    first, second = namespace_of(a), namespace_of(b)
+    if first is not second:
+        raise TypeError(
+            f"{name}: arrays of two libraries, {first.library_name} (shape {tuple(a.shape)}) and {second.library_name} "
+            f"(shape {tuple(b.shape)}). Move one: x.to({first.library_name!r})."
+        )
+
+
+def explained(name: str, values: Any, problem: Exception) -> Exception:
+    """The error of a library, put in terms of what portanet's caller did; ``problem`` itself where there is no better."""
+    arrays = [value for value in values if type(value) in libraries]
+    devices = [device_of(array) for array in arrays]
+    for device in devices[1:]:
+        if device != devices[0]:
+            library = namespace_of(arrays[0]).library_name
+            return TypeError(
+                f"{name}: {library} arrays on two devices, {devices[0]} and {device}. Move one: "
+                "x.to_device(other.device)."
+            )
+    return problem
+
+
+def as_numpy(raw: Any, dtype: Any, copy: bool | None) -> Any:
+    """What numpy.asarray makes of a raw array by its library's own rules: a device array refuses here."""
+    return numpy.array(raw, dtype=dtype, copy=copy)
+
+
+def kind_of(obj: Any) -> str:
+    """``b``, ``i``, ``f`` or ``c``: whether Python numbers, in lists or not, are truth values, whole, real or complex."""
+    return numpy.asarray(obj).dtype.kind

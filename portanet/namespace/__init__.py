@@ -1,0 +1,57 @@
+"""The functions of the standard on Tensors, with the kernels that rules and layers use beside them.
+
+This module is to a Tensor what a `Library` is to a raw array: rules and layers ask `namespace_of(x)` and get one or
+the other. `portanet` itself re-exports the standard's part.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from portanet import fft, linalg, special
+from portanet.dtypes import (
+    bfloat16,
+    bool_,
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from portanet.library import libraries
+from portanet.namespace.creation import *  # noqa: F403
+from portanet.namespace.data_types import *  # noqa: F403
+from portanet.namespace.elementwise import *  # noqa: F403
+from portanet.namespace.kernels import *  # noqa: F403
+from portanet.namespace.manipulation import *  # noqa: F403
+from portanet.namespace.reductions import *  # noqa: F403
+from portanet.namespace.searching import *  # noqa: F403
+from portanet.linalg import matmul, matrix_transpose, tensordot, vecdot
+from portanet.tensor import Tensor
+
+bool = bool_
+e = 2.718281828459045
+inf = float("inf")
+nan = float("nan")
+pi = 3.141592653589793
+newaxis = None
+
+library_name = "portanet"
+
+
+def public() -> ModuleType:
+    """The namespace that ``x.__array_namespace__()`` answers with."""
+    return sys.modules["portanet"]
+
+
+libraries[Tensor] = sys.modules[__name__]

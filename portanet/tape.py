@@ -1,0 +1,206 @@
+"""The memory of what was computed, and the walk back through it: the chain rule. Knows no operation and no library.
+
+A `Node` stands for one operation that ran. It holds the values that went in and came out, never the Tensors, so
+that a Tensor which is later given another value cannot falsify the past, and so that no reference cycle arises.
+Nodes are numbered as they are made; walking by falling number visits each after everything that used it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from typing import Any
+
+from portanet.library import namespace_of
+
+recording: ContextVar[bool] = ContextVar("portanet_recording", default=True)
+
+_next_number = itertools.count(1).__next__
+
+
+class Rule:
+    """How one operation passes a cotangent back: one function ``vjp(xp, g, y, *args, **options)`` per argument.
+
+    ``g`` is the cotangent of the result ``y``. An argument whose function is None passes nothing on (an index, a
+    condition). ``joint`` instead is one function that returns the cotangents of all arguments at once.
+    A rule is the transpose of the derivative, without complex conjugation; see `portanet.autograd`.
+    """
+
+    __slots__ = ("joint", "name", "vjps")
+
+    def __init__(self, name: str, vjps: tuple[Callable[..., Any] | None, ...] = (), joint: Callable[..., Any] | None = None):
+        self.name = name
+        self.vjps = vjps
+        self.joint = joint
+
+
+class Node:
+    """One operation that ran: its rule, the values of its arguments and result, and the nodes the arguments came from."""
+
+    __slots__ = ("args", "hooks", "number", "options", "output", "parents", "rule")
+
+    def __init__(self, rule: Rule | None, args: Any, options: Any, output: Any, parents: Any) -> None:
+        self.number = _next_number()
+        self.rule = rule
+        self.args = args
+        self.options = options
+        self.output = output
+        self.parents = parents
+        self.hooks: list[Callable[[Any], Any]] | None = None
+
+    def release(self) -> None:
+        """Give up the values and the way back, so that memory is freed while the walk goes on."""
+        self.args = self.output = self.options = None
+        self.parents = None
+
+
+class Leaf(Node):
+    """A place where the walk ends and a gradient is wanted: a parameter, or an input that requires grad."""
+
+    __slots__ = ("grad",)
+
+    def __init__(self) -> None:
+        super().__init__(None, None, None, None, ())
+        self.grad: Any = None
+
+
+class Output(Node):
+    """The ``index``-th of several results of one operation (svd, unstack): hands its cotangent on to its place there."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, source: Node, index: int) -> None:
+        super().__init__(None, None, None, None, (source,))
+        self.index = index
+
+
+def walk(
+    seeds: Iterable[tuple[Node, Any]],
+    *,
+    wanted: set[Node] | None = None,
+    ends: bool = False,
+    retain: bool = False,
+    lift: Callable[[Any, Node | None], Any] | None = None,
+    hooked: Callable[[Callable[[Any], Any], Any], Any] | None = None,
+) -> dict[Node, Any]:
+    """Pass the seeds' cotangents back and return what arrives at the ``wanted`` nodes (None: at every leaf).
+
+    Args:
+        seeds: pairs of a node and the cotangent of its result.
+        ends: go no further than the wanted nodes.
+        retain: keep the graph for another walk; otherwise each node is released as the walk passes.
+        lift: makes a Tensor of a value and its node. Given, the walk itself is recorded (second derivatives).
+        hooked: how to call a hook with a cotangent.
+    """
+    found: dict[Node, Any] = {}
+    first_wanted = 0 if wanted is None else min([node.number for node in wanted], default=0)
+    pending: dict[int, list[Any]] = {}  # number -> [node, cotangent]
+    queue: list[int] = []  # the negated numbers, smallest first
+    for node, g in seeds:
+        _add(pending, queue, node, g)
+    while queue:
+        number = -heapq.heappop(queue)
+        if number < first_wanted:
+            break  # a node only leads to older ones: nothing wanted is left
+        node, g = pending.pop(number)
+        if node.hooks is not None and hooked is not None:
+            for hook in list(node.hooks):
+                g = hooked(hook, g)
+        if wanted is None:
+            if isinstance(node, Leaf):
+                found[node] = g
+        elif node in wanted:
+            found[node] = g
+            if ends:
+                continue
+        if isinstance(node, Leaf):
+            continue
+        if node.parents is None:
+            raise RuntimeError(
+                "this graph was used by an earlier backward and freed; call the first backward with retain_graph=True "
+                "to use it twice, or compute the forward pass again."
+            )
+        if isinstance(node, Output):
+            source = node.parents[0]
+            _add_output(pending, queue, source, node.index, g)
+        else:
+            _pass_back(pending, queue, node, g, lift)
+        if not retain:
+            node.release()
+    return found
+
+
+def _add(pending: dict[int, list[Any]], queue: list[int], node: Node, g: Any) -> None:
+    entry = pending.get(node.number)
+    if entry is None:
+        pending[node.number] = [node, g]
+        heapq.heappush(queue, -node.number)
+    else:
+        entry[1] = entry[1] + g
+
+
+def _add_output(pending: dict[int, list[Any]], queue: list[int], source: Node, index: int, g: Any) -> None:
+    entry = pending.get(source.number)
+    if entry is None:
+        if source.parents is None:
+            # The graph was freed: the walk says so when it arrives there.
+            pending[source.number] = [source, None]
+            heapq.heappush(queue, -source.number)
+            return
+        slots: list[Any] = [None] * len(source.output)
+        entry = pending[source.number] = [source, slots]
+        heapq.heappush(queue, -source.number)
+    slots = entry[1]
+    slots[index] = g if slots[index] is None else slots[index] + g
+
+
+def _pass_back(pending: dict[int, list[Any]], queue: list[int], node: Node, g: Any, lift: Any) -> None:
+    rule, args, parents, y = node.rule, node.args, node.parents, node.output
+    assert rule is not None
+    if lift is not None:
+        args = [lift(value, parent) for value, parent in zip(args, parents, strict=True)]
+        y = lift(y, node)
+    xp = namespace_of(g if not isinstance(g, list) else _first(g))
+    options = node.options or {}
+    if rule.joint is not None:
+        cotangents = rule.joint(xp, g, y, *args, **options)
+        for parent, argument, cotangent in zip(parents, args, cotangents, strict=True):
+            if parent is not None and cotangent is not None:
+                _add(pending, queue, parent, cotangent if argument is None else match(xp, cotangent, argument))
+        return
+    if not rule.vjps:
+        raise NotImplementedError(
+            f"{rule.name} has no derivative rule, so a gradient cannot pass through it; add one to the tables in "
+            "portanet/vjps, or call it on x.detach()."
+        )
+    for i in range(len(parents)):
+        parent = parents[i]
+        if parent is not None:
+            vjp = rule.vjps[i]
+            if vjp is not None:
+                _add(pending, queue, parent, match(xp, vjp(xp, g, y, *args, **options), args[i]))
+
+
+def _first(slots: list[Any]) -> Any:
+    for g in slots:
+        if g is not None:
+            return g
+    raise AssertionError("a node is only visited when a cotangent has arrived")
+
+
+def match(xp: Any, g: Any, x: Any) -> Any:
+    """The cotangent ``g`` as one of ``x``: broadcasting summed away, promotion undone. The only place that does either."""
+    if g.shape != x.shape:
+        extra = g.ndim - x.ndim
+        axes = list(range(extra))
+        for i in range(x.ndim):
+            if x.shape[i] == 1 and g.shape[extra + i] != 1:
+                axes.append(extra + i)
+        g = xp.reshape(xp.sum(g, axis=tuple(axes), dtype=g.dtype), x.shape)
+    if g.dtype != x.dtype:
+        if xp.isdtype(g.dtype, "complex floating") and not xp.isdtype(x.dtype, "complex floating"):
+            g = xp.real(g)
+        g = xp.astype(g, x.dtype)
+    return g

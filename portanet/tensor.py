@@ -1,0 +1,650 @@
+"""`Tensor`: an array of any library, together with the node that remembers where it came from."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from portanet import library as lib
+from portanet.backend import destination
+from portanet.dtypes import DType
+from portanet.library import explained, libraries, namespace_of, operand, require_same
+from portanet.tape import Leaf, Node, Output, Rule, recording, walk
+from portanet.vjps import rule as rule_of
+
+__all__ = ["Tensor"]
+
+
+def _operator(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
+    rule = rule_of(name)
+
+    def method(self: Tensor, other: Any) -> Any:
+        a, p = self._raw, self._node
+        if isinstance(other, Tensor):
+            b, q = other._raw, other._node
+            if type(a) is not type(b):
+                require_same(name, a, b)
+        else:
+            b, q = _other(name, a, other), None
+            if b is NotImplemented:
+                return NotImplemented
+        try:
+            y = compute(a, b)
+        except Exception as problem:
+            raise explained(name, (a, b), problem) from problem
+        if (p is None and q is None) or not recording.get():
+            return Tensor(y)
+        return Tensor(y, Node(rule, (a, b), None, y, (p, q)))
+
+    return method
+
+
+def _reflected(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
+    rule = rule_of(name)
+
+    def method(self: Tensor, other: Any) -> Any:
+        a, p = self._raw, self._node
+        b = _other(name, a, other)
+        if b is NotImplemented:
+            return NotImplemented
+        try:
+            y = compute(b, a)
+        except Exception as problem:
+            raise explained(name, (b, a), problem) from problem
+        if p is None or not recording.get():
+            return Tensor(y)
+        return Tensor(y, Node(rule, (b, a), None, y, (None, p)))
+
+    return method
+
+
+def _unary(name: str, compute: Callable[[Any], Any]) -> Callable[[Tensor], Tensor]:
+    rule = rule_of(name)
+
+    def method(self: Tensor) -> Tensor:
+        a, p = self._raw, self._node
+        y = compute(a)
+        if p is None or not recording.get():
+            return Tensor(y)
+        return Tensor(y, Node(rule, (a,), None, y, (p,)))
+
+    return method
+
+
+def _constant(compute: Callable[[Any, Any], Any], name: str) -> Callable[[Tensor, Any], Any]:
+    """An operator whose result is whole numbers or truth values: no gradient passes, nothing is remembered."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        a = self._raw
+        b = other._raw if isinstance(other, Tensor) else operand(other)
+        if b is NotImplemented:
+            return NotImplemented
+        if type(b) in libraries and type(a) is not type(b):
+            require_same(name, a, b)
+        try:
+            return Tensor(compute(a, b))
+        except Exception as problem:
+            raise explained(name, (a, b), problem) from problem
+
+    return method
+
+
+def _other(name: str, a: Any, other: Any) -> Any:
+    b = operand(other)
+    if b is not NotImplemented and type(b) in libraries and type(a) is not type(b):
+        require_same(name, a, b)
+    return b
+
+
+class Tensor:
+    """An array that remembers how it was computed, where a gradient is wanted.
+
+    It wraps one array of any Array API library and has the attributes, methods and operators that the standard gives
+    an array, with the standard's meaning; from PyTorch come ``grad``, ``backward`` and their kin. A Tensor that
+    requires no gradient is a constant and costs next to nothing.
+
+    Args:
+        raw: an array of any library that conforms.
+
+    Raises:
+        TypeError: ``raw`` is no array (lists go through `portanet.asarray`).
+
+    >>> import numpy, portanet
+    >>> x = portanet.Tensor(numpy.asarray([1.0, 2.0])).requires_grad_()
+    >>> y = portanet.sum(x * x)
+    >>> y.backward()
+    >>> x.grad
+    tensor([2., 4.], dtype=float64)
+    """
+
+    __slots__ = ("__weakref__", "_node", "_raw")
+    __array_ufunc__ = None  # NumPy then leaves its operators with a Tensor to the Tensor
+    __array_priority__ = 1000.0
+    _raw: Any
+    _node: Node | None
+
+    def __init__(self, raw: Any, node: Node | None = None) -> None:
+        if type(raw) not in libraries:
+            raw = _as_raw(raw)
+        self._raw = raw
+        self._node = node
+
+    # ------------------------------------------------------------------------------------------------ attributes
+
+    @property
+    def dtype(self) -> DType:
+        """The data type of the elements."""
+        raw = self._raw
+        return namespace_of(raw).dtype_of(raw.dtype)
+
+    @property
+    def device(self) -> Any:
+        """The device that holds the elements, as the library names it."""
+        return lib.device_of(self._raw)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes."""
+        return tuple(self._raw.shape)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return int(self._raw.ndim)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        size = 1
+        for length in self._raw.shape:
+            size *= length
+        return size
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose of a matrix (two axes exactly)."""
+        if self.ndim != 2:
+            raise ValueError(f"x.T is for two axes, this has shape {self.shape}; use x.mT or portanet.permute_dims.")
+        return apply("matrix_transpose", self)
+
+    @property
+    def mT(self) -> Tensor:
+        """The transposes of a stack of matrices (the last two axes swapped)."""
+        if self.ndim < 2:
+            raise ValueError(f"x.mT needs at least two axes, this has shape {self.shape}.")
+        return apply("matrix_transpose", self)
+
+    @property
+    def backend(self) -> str:
+        """The name of the library that holds the elements."""
+        return str(namespace_of(self._raw).library_name)
+
+    @property
+    def array(self) -> Any:
+        """The array of the library itself, not copied. It is not to be written to."""
+        return self._raw
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        """The namespace of functions that take Tensors: portanet itself."""
+        if api_version is not None and api_version not in API_VERSIONS:
+            raise ValueError(f"api_version={api_version!r}: portanet follows {', '.join(API_VERSIONS)}.")
+        return libraries[Tensor].public()
+
+    # ------------------------------------------------------------------------------------------------- gradients
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient can be asked for: this is a leaf that wants one, or was computed from one."""
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether this was made by the user, not computed under the tape."""
+        return self._node is None or isinstance(self._node, Leaf)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask for a gradient (or no longer), and return this same Tensor.
+
+        Raises TypeError for whole numbers and truth values, which have no derivative, and RuntimeError for
+        ``False`` on a computed Tensor: use `detach` there.
+        """
+        if requires_grad and self._node is None:
+            if self.dtype.kind not in ("real floating", "complex floating"):
+                raise TypeError(
+                    f"a gradient needs a floating dtype, this is {self.dtype}; write portanet.astype(x, portanet.float32)."
+                )
+            self._node = Leaf()
+        elif not requires_grad and self._node is not None:
+            if not isinstance(self._node, Leaf):
+                raise RuntimeError("this Tensor was computed, so it cannot stop requiring grad; use x.detach().")
+            self._node = None
+        return self
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` has added up here so far: of this shape and dtype, or None.
+
+        For complex elements it is dL/dRe + i dL/dIm, as in PyTorch: the direction of steepest ascent.
+        """
+        return self._node.grad if isinstance(self._node, Leaf) else None
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if not isinstance(self._node, Leaf):
+            raise RuntimeError("only a leaf that requires grad has a .grad; call requires_grad_() first.")
+        if value is not None:
+            if not isinstance(value, Tensor):
+                value = Tensor(value)
+            if value.shape != self.shape:
+                raise ValueError(f"this Tensor has shape {self.shape}, so its grad cannot have shape {value.shape}.")
+        self._node.grad = value
+
+    def backward(
+        self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
+    ) -> None:
+        """Add the gradient of this Tensor to the ``grad`` of every leaf that it was computed from.
+
+        Args:
+            gradient: dL/d(this), of this shape; may be left out for a single element, where it is 1.
+            retain_graph: keep the graph for another backward; otherwise its memory is freed on the way.
+            create_graph: record the computation of the gradients, so that they can be differentiated again.
+
+        Raises:
+            RuntimeError: this Tensor does not require grad; it has several elements and no ``gradient`` was given;
+                or the graph was freed by an earlier backward.
+            NotImplementedError: an operation on the way has no rule; the message names it.
+
+        >>> import portanet
+        >>> x = portanet.asarray([1.0, 2.0]).requires_grad_()
+        >>> (3 * x).backward(gradient=portanet.asarray([1.0, 10.0]))
+        >>> x.grad
+        tensor([ 3., 30.])
+        """
+        found = pull_back([self], [gradient], retain=retain_graph or create_graph, create=create_graph)
+        for node, g in found.items():
+            if isinstance(node, Leaf):
+                node.grad = g if node.grad is None else _added(node.grad, g, create_graph)
+
+    def register_hook(self, hook: Callable[[Tensor], Any]) -> Callable[[], None]:
+        """Call ``hook(gradient)`` when this Tensor's gradient is known; what it returns, if not None, replaces it.
+
+        Returns a function that takes the hook away again.
+        """
+        node = self._node
+        if node is None:
+            raise RuntimeError("a hook needs a Tensor that requires grad; call requires_grad_() first.")
+        if node.hooks is None:
+            node.hooks = []
+        hooks = node.hooks
+        hooks.append(hook)
+
+        def remove() -> None:
+            if hook in hooks:
+                hooks.remove(hook)
+
+        return remove
+
+    def detach(self) -> Tensor:
+        """The same elements as a constant: gradients stop here."""
+        return Tensor(self._raw)
+
+    # ------------------------------------------------------------------------------------------- moving and reading
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
+        """This Tensor on another device of its own library; gradients come back the same way."""
+        library = namespace_of(self._raw)
+        return moved(self, library, library.device(device))
+
+    def to(self, *targets: Any, device: Any = None, dtype: Any = None) -> Tensor:
+        """This Tensor in another library, on another device, of another dtype, as the arguments say.
+
+        ``x.to("torch")``, ``x.to("cuda:0")``, ``x.to("cupy:1")``, ``x.to(portanet.float64)``, or several at once. A move between
+        libraries shares memory by DLPack where both can, and copies through the host otherwise. It is part of
+        the graph: gradients come back to where the Tensor came from.
+
+        >>> import portanet
+        >>> portanet.asarray([1.0]).to("numpy", portanet.float64).dtype
+        portanet.float64
+        """
+        library, device, dtype = destination(targets, namespace_of(self._raw), device, dtype)
+        x = moved(self, library, device)
+        return x if dtype is None or x.dtype is dtype else cast(x, dtype)
+
+    def item(self) -> bool | int | float | complex:
+        """The single element as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"item() needs exactly one element, this has shape {self.shape}; use tolist().")
+        return lib.to_numpy(self._raw).item()
+
+    def numpy(self) -> Any:
+        """The elements as a NumPy array, copied from the device where needed. Raises where a gradient would be lost."""
+        self._refuse_to_lose_gradient("numpy()")
+        return lib.to_numpy(self._raw)
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers."""
+        return lib.to_numpy(self._raw).tolist()
+
+    def _refuse_to_lose_gradient(self, what: str) -> None:
+        if self._node is not None:
+            raise RuntimeError(f"{what} would drop the gradient of a Tensor that requires grad; write x.detach() first.")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        self._refuse_to_lose_gradient("conversion to a NumPy array")
+        return lib.as_numpy(self._raw, dtype, copy)
+
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[Any, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        self._refuse_to_lose_gradient("DLPack export")
+        given = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+        return self._raw.__dlpack__(**{name: value for name, value in given.items() if value is not None})
+
+    def __dlpack_device__(self) -> Any:
+        return self._raw.__dlpack_device__()
+
+    def __bool__(self) -> bool:
+        return bool(self._raw)
+
+    def __int__(self) -> int:
+        return int(self._raw)
+
+    def __float__(self) -> float:
+        return float(self._raw)
+
+    def __complex__(self) -> complex:
+        return complex(self._raw)
+
+    def __index__(self) -> int:
+        return operator.index(self._raw)
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a Tensor with no axes.")
+        return int(self._raw.shape[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("a Tensor with no axes cannot be iterated over.")
+        rest = (slice(None),) * (self.ndim - 1)
+        return iter([self[(i, *rest)] for i in range(len(self))])
+
+    def __repr__(self) -> str:
+        shown = ["tensor(" + lib.text(self._raw, "tensor(")]
+        if self.dtype.kind in ("real floating", "complex floating") and self.dtype.name not in ("float32", "complex64"):
+            shown.append(f"dtype={self.dtype}")
+        if self.backend != "numpy":
+            shown.append(f"backend={self.backend!r}")
+        if isinstance(self._node, Leaf):
+            shown.append("requires_grad=True")
+        elif self._node is not None and self._node.rule is not None:
+            shown.append(f"from={self._node.rule.name}")
+        return ", ".join(shown) + ")"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.ndim == 0 else format(str(self), spec)
+
+    __hash__ = object.__hash__
+
+    # --------------------------------------------------------------------------------------------------- indexing
+
+    def __getitem__(self, key: Any) -> Tensor:
+        raw, node = self._raw, self._node
+        key = raw_key(key, raw)
+        try:
+            y = raw[key]
+        except Exception as problem:
+            raise explained("indexing", (raw, *(key if isinstance(key, tuple) else (key,))), problem) from problem
+        if node is None or not recording.get():
+            return Tensor(y)
+        return Tensor(y, Node(_GETITEM, (raw,), {"key": key}, y, (node,)))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Write into this Tensor: it is given a new value, so what was computed before keeps the old one."""
+        if isinstance(self._node, Leaf) and recording.get():
+            raise RuntimeError(
+                "a write into a leaf that requires grad would falsify its gradient; write into x.detach(), or under "
+                "portanet.no_grad()."
+            )
+        raw = self._raw
+        key = raw_key(key, raw)
+        if isinstance(value, Tensor):
+            v, q = value._raw, value._node
+        else:
+            v, q = _other("write", raw, value), None
+            if v is NotImplemented:
+                raise TypeError(f"a write needs a number or an array, saw {type(value).__name__}.")
+        if type(v) in libraries:
+            require_same("write", raw, v)
+        xp = namespace_of(raw)
+        y = xp.set_at(raw, v, key=key)
+        tracked = (self._node is not None or q is not None) and recording.get()
+        if isinstance(self._node, Leaf):
+            self._raw = y
+        else:
+            node = Node(_SET_AT, (raw, v), {"key": key}, y, (self._node, q)) if tracked else None
+            self._raw, self._node = y, node
+
+    # -------------------------------------------------------------------------------------------------- operators
+
+    __add__ = _operator("add", operator.add)
+    __sub__ = _operator("subtract", operator.sub)
+    __mul__ = _operator("multiply", operator.mul)
+    __truediv__ = _operator("divide", operator.truediv)
+    __floordiv__ = _operator("floor_divide", operator.floordiv)
+    __mod__ = _operator("remainder", operator.mod)
+    __pow__ = _operator("pow", operator.pow)
+    __matmul__ = _operator("matmul", operator.matmul)
+    __radd__ = _reflected("add", operator.add)
+    __rsub__ = _reflected("subtract", operator.sub)
+    __rmul__ = _reflected("multiply", operator.mul)
+    __rtruediv__ = _reflected("divide", operator.truediv)
+    __rfloordiv__ = _reflected("floor_divide", operator.floordiv)
+    __rmod__ = _reflected("remainder", operator.mod)
+    __rpow__ = _reflected("pow", operator.pow)
+    __rmatmul__ = _reflected("matmul", operator.matmul)
+    __neg__ = _unary("negative", operator.neg)
+    __pos__ = _unary("positive", operator.pos)
+    __abs__ = _unary("abs", operator.abs)
+
+    __and__ = _constant(operator.and_, "and")
+    __or__ = _constant(operator.or_, "or")
+    __xor__ = _constant(operator.xor, "xor")
+    __lshift__ = _constant(operator.lshift, "left shift")
+    __rshift__ = _constant(operator.rshift, "right shift")
+    __rand__ = _constant(lambda a, b: b & a, "and")
+    __ror__ = _constant(lambda a, b: b | a, "or")
+    __rxor__ = _constant(lambda a, b: b ^ a, "xor")
+    __rlshift__ = _constant(lambda a, b: b << a, "left shift")
+    __rrshift__ = _constant(lambda a, b: b >> a, "right shift")
+    __eq__ = _constant(operator.eq, "equal")  # type: ignore[assignment]
+    __ne__ = _constant(operator.ne, "not equal")  # type: ignore[assignment]
+    __lt__ = _constant(operator.lt, "less")
+    __le__ = _constant(operator.le, "less or equal")
+    __gt__ = _constant(operator.gt, "greater")
+    __ge__ = _constant(operator.ge, "greater or equal")
+
+    def __invert__(self) -> Tensor:
+        return Tensor(~self._raw)
+
+
+API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
+_GETITEM = rule_of("getitem")
+_SET_AT = rule_of("set_at")
+
+
+def _as_raw(raw: Any) -> Any:
+    """A raw array as it is; a NumPy scalar, which NumPy returns for 'no axes', as the array it stands for."""
+    if isinstance(raw, Tensor):
+        return raw._raw
+    library = namespace_of(raw)
+    return raw if type(raw) in libraries else library.asarray(raw)
+
+
+def raw_key(key: Any, raw: Any) -> Any:
+    """An index with its Tensors replaced by their arrays."""
+    if isinstance(key, tuple):
+        return tuple([raw_key(entry, raw) for entry in key])
+    if isinstance(key, Tensor):
+        key = key._raw
+    if type(key) in libraries and type(key) is not type(raw):
+        require_same("indexing", raw, key)
+    return key
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Applying a function of the library, remembered where a gradient may be asked for.
+
+
+def apply(name: str, *args: Any, **options: Any) -> Any:
+    """Call the library's function ``name`` with the arrays inside ``args``, and remember it where one requires grad.
+
+    Positional arguments may be Tensors, raw arrays, numbers or None; options are passed on as they are. The result
+    is a Tensor, or a tuple of them where the function returns several arrays.
+    """
+    values: list[Any] = []
+    parents: list[Node | None] = []
+    first: Any = None
+    tracked = False
+    for argument in args:
+        parent = None
+        if isinstance(argument, Tensor):
+            parent, argument = argument._node, argument._raw
+            tracked = tracked or parent is not None
+        elif argument is not None:
+            given, argument = argument, operand(argument)
+            if argument is NotImplemented:
+                raise TypeError(
+                    f"{name}: expected an array or a number, saw {type(given).__name__}; portanet.asarray makes an array."
+                )
+        if type(argument) in libraries:
+            if first is None:
+                first = argument
+            elif type(first) is not type(argument):
+                require_same(name, first, argument)
+        values.append(argument)
+        parents.append(parent)
+    if first is None:
+        raise TypeError(f"{name}: expected at least one array; portanet.asarray makes one.")
+    function = getattr(libraries[type(first)], name)
+    try:
+        y = function(*values, **options)
+    except Exception as problem:
+        raise explained(name, values, problem) from problem
+    tracked = tracked and recording.get()
+    if isinstance(y, (tuple, list)):
+        return _several(rule_of(name), values, options, y, parents, tracked)
+    if not tracked or not _differentiable(y):
+        return Tensor(y)
+    return Tensor(y, Node(rule_of(name), values, options, y, parents))
+
+
+def _several(rule: Rule, values: Any, options: Any, results: Any, parents: Any, tracked: bool) -> tuple[Tensor, ...]:
+    raws = tuple([_as_raw(y) for y in results])
+    if not tracked:
+        return tuple([Tensor(y) for y in raws])
+    source = Node(rule, values, options, raws, parents)
+    return tuple([Tensor(y, Output(source, i) if _differentiable(y) else None) for i, y in enumerate(raws)])
+
+
+def _differentiable(raw: Any) -> bool:
+    library = namespace_of(raw)
+    return library.dtype_of(raw.dtype).kind in ("real floating", "complex floating")
+
+
+def moved(x: Tensor, library: Any, device: Any) -> Tensor:
+    """``x`` in ``library`` and on ``device``, as a step that gradients can go back over."""
+    raw = lib.move(x._raw, library, device)
+    if raw is x._raw:
+        return x
+    if x._node is None or not recording.get():
+        return Tensor(raw)
+    return Tensor(raw, Node(rule_of("moved"), (x._raw,), None, raw, (x._node,)))
+
+
+def cast(x: Tensor, dtype: DType) -> Tensor:
+    """``x`` with another dtype."""
+    return apply("cast", x, dtype=namespace_of(x._raw).raw_dtype(dtype))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The way back, with the conjugation that turns the tape's transposes into PyTorch's gradients done at the door.
+
+
+def pull_back(
+    outputs: list[Tensor],
+    gradients: list[Any],
+    *,
+    wanted: set[Node] | None = None,
+    ends: bool = False,
+    retain: bool = False,
+    create: bool = False,
+) -> dict[Node, Tensor]:
+    """The gradients that arrive at the ``wanted`` nodes (None: at every leaf), as Tensors."""
+    seeds = [_seed(output, gradient, create) for output, gradient in zip(outputs, gradients, strict=True)]
+    token = recording.set(create)
+    try:
+        found = walk(seeds, wanted=wanted, ends=ends, retain=retain, lift=_lift if create else None, hooked=_hooked)
+        # At the last moment, so that a real gradient never pays for it.
+        return {node: _conjugated(g if create else Tensor(g)) for node, g in found.items()}
+    finally:
+        recording.reset(token)
+
+
+def _seed(output: Tensor, gradient: Any, create: bool) -> tuple[Node, Any]:
+    if output._node is None:
+        raise RuntimeError(
+            "backward needs a Tensor that requires grad, and nothing this one was computed from does; call "
+            "requires_grad_() on an input, and check that no_grad() is not active."
+        )
+    if gradient is None:
+        if output.size != 1:
+            raise RuntimeError(
+                f"backward without a gradient needs a single element, this has shape {output.shape}; reduce it with "
+                "portanet.sum or portanet.mean, or pass gradient= of that shape."
+            )
+        gradient = Tensor(namespace_of(output._raw).ones_like(output._raw))
+    else:
+        if not isinstance(gradient, Tensor):
+            gradient = Tensor(gradient)
+        require_same("backward", output._raw, gradient._raw)
+        if gradient.shape != output.shape:
+            raise ValueError(f"gradient has shape {gradient.shape}, the Tensor {output.shape}; they must be equal.")
+        gradient = _conjugated(gradient)
+    return output._node, gradient if create else gradient._raw
+
+
+def _lift(value: Any, node: Node | None) -> Any:
+    if isinstance(value, tuple):
+        return tuple([Tensor(y, Output(node, i) if node is not None else None) for i, y in enumerate(value)])
+    return Tensor(value, node) if type(value) in libraries else value
+
+
+def _hooked(hook: Callable[[Any], Any], g: Any) -> Any:
+    if isinstance(g, list):
+        return g
+    lifted = isinstance(g, Tensor)
+    given = _conjugated(g if lifted else Tensor(g))
+    result = hook(given)
+    if result is None:
+        return g
+    result = _conjugated(result if isinstance(result, Tensor) else Tensor(result))
+    return result if lifted else result._raw
+
+
+def _conjugated(g: Tensor) -> Tensor:
+    return apply("conj", g) if g.dtype.kind == "complex floating" else g
+
+
+def _added(a: Tensor, b: Tensor, create: bool) -> Tensor:
+    return a + b if create else Tensor(a._raw + b._raw)
