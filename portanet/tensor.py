@@ -627,7 +627,7 @@ def _seed(output: Tensor, gradient: Any, create: bool) -> tuple[Node, Any]:
 def _lift(value: Any, node: Node | None) -> Any:
     if isinstance(value, tuple):
         return tuple([Tensor(y, Output(node, i) if node is not None else None) for i, y in enumerate(value)])
-    return Tensor(value, node) if type(value) in libraries else value
+    return Tensor(value, node) if node is not None or type(value) in libraries else value
 
 
 def _hooked(hook: Callable[[Any], Any], g: Any) -> Any:

@@ -13,7 +13,7 @@ from portanet.tensor import Tensor
 
 __all__ = ["Report", "check_gradient"]
 
-STEPS = tuple([2.0**-k for k in range(5, 11)])
+STEPS = tuple([2.0**-k for k in range(8, 14)])
 
 
 @dataclass

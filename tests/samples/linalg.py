@@ -15,6 +15,6 @@ SAMPLES = [
     Sample("tensordot", lambda a, b: pn.tensordot(a, b, axes=2), (real(2, 3, 4), real(3, 4, 5))),
     Sample("tensordot", lambda a, b: pn.tensordot(a, b, axes=((2, 0), (0, 1))), (real(2, 3, 4), real(4, 2, 5)), "axes"),
     Sample("tensordot", lambda a, b: pn.tensordot(a, b, axes=0), (real(2), complex_(3)), "outer"),
-    Sample("vecdot", lambda a, b: pn.vecdot(a, b, axis=0), (real(4, 3), real(4, 3, seed=1))),
+    Sample("vecdot", lambda a, b: pn.vecdot(a, b, axis=-2), (real(4, 3), real(4, 3, seed=1))),
     Sample("vecdot", pn.vecdot, (complex_(3, 4), complex_(4)), "complex"),
 ]
