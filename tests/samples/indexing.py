@@ -20,7 +20,8 @@ def _written(x, v, key):
 
 SAMPLES = [
     Sample("getitem", lambda x: (x * x)[1:, ::2], (X,), "slices"),
-    Sample("getitem", lambda x: (x * x)[None, ..., 1], (X,), "ellipsis, axis and number"),
+    Sample("getitem", lambda x: (x * x)[..., 1], (X,), "ellipsis and number"),
+    Sample("getitem", lambda x: (x * x)[:, None, :], (X,), "new axis"),
     Sample("getitem", lambda x, i, j: (x * x)[i, j], (X, ROWS, ROWS), "repeated arrays"),
     Sample("getitem", lambda x: (x * x)[x > 0], (X,), "mask", needs="boolean_indexing"),
     Sample("set_at", lambda x, v: _written(x, v, (slice(1, None), slice(None, None, 2))), (X, real(2, 2)), "slices"),

@@ -1,7 +1,4 @@
-"""What the standard lacks, written in the standard. The definition of each kernel, and the oracle of its tests.
-
-Every function takes the namespace first; callers use it without: ``namespace_of(x).scatter_add(x, i, v)``.
-"""
+"""Kernels about arrays as such: moving, writing by index, adding at repeated indices."""
 
 from __future__ import annotations
 

@@ -1,0 +1,9 @@
+"""Each kernel written in the standard alone: its definition, and the oracle that faster versions are tested against.
+
+Every function takes the namespace first; callers use it without: ``namespace_of(x).scatter_add(x, i, v)``.
+"""
+
+from portanet.kernels.generic.arrays import *  # noqa: F403
+from portanet.kernels.generic.nn import *  # noqa: F403
+from portanet.kernels.generic.random import *  # noqa: F403
+from portanet.kernels.generic.special import *  # noqa: F403
