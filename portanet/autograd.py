@@ -258,7 +258,7 @@ class Context:
     @property
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
         """What was kept, under the tape again where second derivatives are wanted."""
-        return tuple([None if raw is None else self._now.get(id(raw)) or Tensor(raw) for raw in self._saved])
+        return tuple([None if raw is None else self._now.get(id(raw), Tensor(raw)) for raw in self._saved])
 
 
 class Function:

@@ -216,6 +216,8 @@ def move(raw: Any, library: Library, device: Any = None) -> Any:
         return raw if device is None or device_of(raw) == device else to_device(raw, device)
     try:
         moved = library.from_dlpack(raw)
+        if namespace_of(moved) is not library:  # dpnp hands host memory back as a NumPy array
+            raise TypeError(f"{library.library_name} left the array where it was")
         return moved if device is None or device_of(moved) == device else to_device(moved, device)
     except Exception:  # each library refuses in its own words: a foreign device, read-only memory, an unknown type
         dtype = library.raw_dtype(source.dtype_of(raw.dtype))

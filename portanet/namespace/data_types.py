@@ -149,19 +149,19 @@ class _Info:
 
     def capabilities(self) -> dict[str, Any]:
         """What the current backend can do: boolean indexing, data-dependent shapes, the most axes."""
-        return dict(get_backend().library.__array_namespace_info__().capabilities())
+        return dict(get_backend().library.namespace.__array_namespace_info__().capabilities())
 
     def default_device(self) -> Any:
         """The device of new arrays."""
         backend = get_backend()
         if backend.device is not None:
             return backend.device
-        return backend.library.__array_namespace_info__().default_device()
+        return backend.library.namespace.__array_namespace_info__().default_device()
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, DType]:
         """The dtypes of new arrays: float32 unless `set_default_dtype` said otherwise."""
         backend = get_backend()
-        found = backend.library.__array_namespace_info__().default_dtypes()
+        found = backend.library.namespace.__array_namespace_info__().default_dtypes()
         whole = {kind: backend.library.dtype_of(found[kind]) for kind in ("integral", "indexing")}
         return {"real floating": backend.dtype, "complex floating": complex_of(backend.dtype), **whole}
 
@@ -171,7 +171,7 @@ class _Info:
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, DType]:
         """The dtypes that the current backend has, by name."""
-        info = get_backend().library.__array_namespace_info__()
+        info = get_backend().library.namespace.__array_namespace_info__()
         known = info.dtypes(device=get_backend().library.device(device), kind=kind)
         return {name: dtypes.BY_NAME[name] for name in known}
 

@@ -1,0 +1,51 @@
+"""The host side of files: Python numbers and bytes to NumPy arrays, and arrays of any library back to bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+
+from portanet.dtypes import BY_NAME
+from portanet.library import Library, namespace_of, to_numpy
+
+
+def from_rows(rows: Sequence[Any], shape: tuple[int, ...]) -> Any:
+    """Nested Python floats as a float64 NumPy array; ``shape`` is given because no rows say nothing of their width."""
+    return numpy.asarray(rows, dtype=numpy.float64).reshape(shape)
+
+
+def to_bytes(raw: Any) -> bytes:
+    """The elements of an array, row by row, little-endian; complex ones as the pair of their parts.
+
+    bfloat16, which NumPy lacks, travels as float32 whose lower half is zero: its upper half is the bfloat16.
+    """
+    library = namespace_of(raw)
+    dtype = library.dtype_of(raw.dtype)
+    if dtype.name == "bfloat16":
+        bits = to_numpy(library.cast(raw, dtype=library.raw_dtype("float32"))).view(numpy.uint32)
+        return (bits >> 16).astype("<u2").tobytes()
+    host = to_numpy(raw)
+    return host.astype(host.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def from_bytes(data: Any, dtype: str, shape: Sequence[int]) -> Any:
+    """`to_bytes` undone: a NumPy array, where bfloat16 has become float32."""
+    if dtype == "bfloat16":
+        bits = numpy.frombuffer(data, dtype="<u2").astype(numpy.uint32) << 16
+        return bits.view(numpy.float32).reshape(shape)
+    host = numpy.frombuffer(data, dtype=numpy.dtype(dtype).newbyteorder("<"), count=math.prod(shape))
+    return host.astype(host.dtype.newbyteorder("="), copy=False).reshape(shape)
+
+
+def has_dtype(library: Library, dtype: Any) -> bool:
+    """Whether ``library`` has this data type: the half-width ones are not in the standard."""
+    return getattr(library.namespace, BY_NAME[str(dtype)].name, None) is not None
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Whether two arrays, of any libraries, have the same elements (a NaN equals a NaN)."""
+    first, second = to_numpy(a), to_numpy(b)
+    return numpy.array_equal(first, second, equal_nan=first.dtype.kind in "fc")
