@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from portanet import autograd
+from portanet.dtypes import float64
 from portanet.library import namespace_of
-from portanet.tensor import Tensor
+from portanet.tensor import Tensor, cast
 
-__all__ = ["Report", "check_gradient"]
+__all__ = ["Report", "check_gradient", "taylor_test"]
 
 STEPS = tuple([2.0**-k for k in range(8, 14)])
 
@@ -84,6 +86,72 @@ def check_gradient(function: Callable[..., Any], *args: Any, order: int = 1, ver
     if verbose:
         print(report)
     return report
+
+
+def taylor_test(model: Any, loss: Callable[[Any, Any], Any], batch: tuple[Any, Any], *, verbose: bool = True) -> Report:
+    """Check the gradient of a whole network's loss with respect to its parameters, and print the table.
+
+    As `check_gradient`, with v a fixed direction in the space of all parameters. It is done in float64, on copies:
+    parameters, buffers, the state of the random numbers and every ``.grad`` are afterwards what they were.
+
+    Args:
+        model: a Module.
+        loss: ``loss(model(x), target)`` gives one number.
+        batch: ``(x, target)``.
+        verbose: print the table.
+
+    Returns:
+        a `Report`. A smooth network shows order 2; a correct ReLU network 1.3 to 1.9, for some units switch within
+        the step; a wrong gradient shows 1.
+
+    >>> import portanet
+    >>> from portanet import nn
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    >>> x = portanet.ones((4, 2))
+    >>> portanet.testing.taylor_test(model, nn.MSELoss(), (x, x[:, :1]), verbose=False).order > 1.9
+    True
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError("taylor_test: the model has no parameter that requires grad.")
+    buffers = list(model.buffers())
+    x, target = [_wide(part) for part in batch]
+    states = [get() for get, _ in autograd.REPLAYED]
+
+    def objective(*values: Any) -> Any:
+        with _holding(parameters, values), _holding(buffers, [_wide(b) for b in buffers]):
+            for (_, put), state in zip(autograd.REPLAYED, states, strict=True):
+                put(state)  # dropout must fall alike each time
+            return loss(model(x), target)
+
+    points = [_wide(p) for p in parameters]
+    report = _measure(objective, points, list(range(len(points))))
+    for (_, put), state in zip(autograd.REPLAYED, states, strict=True):
+        put(state)
+    report.remark = _remark(report)
+    if verbose:
+        print(report)
+    return report
+
+
+def _wide(x: Any) -> Any:
+    """A constant copy in float64; what is no floating array stays as it is."""
+    if not isinstance(x, Tensor) or x.dtype.kind != "real floating":
+        return x
+    return cast(x.detach(), float64)
+
+
+@contextlib.contextmanager
+def _holding(tensors: list[Any], values: Any) -> Iterator[None]:
+    """Within this block the Tensors stand for other values, and for the nodes of these."""
+    before = [(t._raw, t._node) for t in tensors]
+    for t, value in zip(tensors, values, strict=True):
+        t._raw, t._node = value._raw, value._node
+    try:
+        yield
+    finally:
+        for t, (raw, node) in zip(tensors, before, strict=True):
+            t._raw, t._node = raw, node
 
 
 def _as_point(x: Any) -> Any:
