@@ -7,7 +7,6 @@ Nodes are numbered as they are made; walking by falling number visits each after
 
 from __future__ import annotations
 
-import heapq
 import itertools
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
@@ -95,27 +94,23 @@ def walk(
         hooked: how to call a hook with a cotangent.
     """
     found: dict[Node, Any] = {}
-    first_wanted = 0 if wanted is None else min([node.number for node in wanted], default=0)
-    pending: dict[int, list[Any]] = {}  # number -> [node, cotangent]
-    queue: list[int] = []  # the negated numbers, smallest first
+    first = 0 if wanted is None else min([node.number for node in wanted], default=0)
+    pending: dict[Node, Any] = {}  # the cotangents that have arrived at nodes not visited yet
     for node, g in seeds:
-        _add(pending, queue, node, g)
-    while queue:
-        number = -heapq.heappop(queue)
-        if number < first_wanted:
-            break  # a node only leads to older ones: nothing wanted is left
-        node, g = pending.pop(number)
+        _add(pending, node, g)
+    for node in _newest_first(list(pending), first):
+        g = pending.pop(node, None)
+        if g is None:
+            continue
         if node.hooks is not None and hooked is not None:
             for hook in list(node.hooks):
                 g = hooked(hook, g)
-        if wanted is None:
-            if isinstance(node, Leaf):
-                found[node] = g
-        elif node in wanted:
+        is_leaf = isinstance(node, Leaf)
+        if is_leaf if wanted is None else node in wanted:
             found[node] = g
             if ends:
                 continue
-        if isinstance(node, Leaf):
+        if is_leaf:
             continue
         if node.parents is None:
             raise RuntimeError(
@@ -123,40 +118,44 @@ def walk(
                 "to use it twice, or compute the forward pass again."
             )
         if isinstance(node, Output):
-            source = node.parents[0]
-            _add_output(pending, queue, source, node.index, g)
+            _add_output(pending, node.parents[0], node.index, g)
         else:
-            _pass_back(pending, queue, node, g, lift)
+            _pass_back(pending, node, g, lift)
         if not retain:
             node.release()
     return found
 
 
-def _add(pending: dict[int, list[Any]], queue: list[int], node: Node, g: Any) -> None:
-    entry = pending.get(node.number)
-    if entry is None:
-        pending[node.number] = [node, g]
-        heapq.heappush(queue, -node.number)
-    else:
-        entry[1] = entry[1] + g
+def _newest_first(roots: list[Node], first: int) -> list[Node]:
+    """All nodes that the roots lead back to, down to number ``first``: nothing older leads to a wanted one."""
+    seen = set(roots)
+    stack = list(roots)
+    while stack:
+        for parent in stack.pop().parents or ():
+            if parent is not None and parent.number >= first and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return sorted(seen, key=_number, reverse=True)
 
 
-def _add_output(pending: dict[int, list[Any]], queue: list[int], source: Node, index: int, g: Any) -> None:
-    entry = pending.get(source.number)
-    if entry is None:
-        if source.parents is None:
-            # The graph was freed: the walk says so when it arrives there.
-            pending[source.number] = [source, None]
-            heapq.heappush(queue, -source.number)
-            return
-        slots: list[Any] = [None] * len(source.output)
-        entry = pending[source.number] = [source, slots]
-        heapq.heappush(queue, -source.number)
-    slots = entry[1]
+def _number(node: Node) -> int:
+    return node.number
+
+
+def _add(pending: dict[Node, Any], node: Node, g: Any) -> None:
+    before = pending.get(node)
+    pending[node] = g if before is None else before + g
+
+
+def _add_output(pending: dict[Node, Any], source: Node, index: int, g: Any) -> None:
+    slots = pending.get(source)
+    if slots is None:
+        # The output of a freed node is gone: the walk says so when it arrives there.
+        slots = pending[source] = [None] * (index + 1 if source.output is None else len(source.output))
     slots[index] = g if slots[index] is None else slots[index] + g
 
 
-def _pass_back(pending: dict[int, list[Any]], queue: list[int], node: Node, g: Any, lift: Any) -> None:
+def _pass_back(pending: dict[Node, Any], node: Node, g: Any, lift: Any) -> None:
     rule, args, parents, y = node.rule, node.args, node.parents, node.output
     assert rule is not None
     if lift is not None:
@@ -168,7 +167,7 @@ def _pass_back(pending: dict[int, list[Any]], queue: list[int], node: Node, g: A
         cotangents = rule.joint(xp, g, y, *args, **options)
         for parent, argument, cotangent in zip(parents, args, cotangents, strict=True):
             if parent is not None and cotangent is not None:
-                _add(pending, queue, parent, cotangent if argument is None else match(xp, cotangent, argument))
+                _add(pending, parent, cotangent if argument is None else match(xp, cotangent, argument))
         return
     if not rule.vjps:
         raise NotImplementedError(
@@ -180,7 +179,7 @@ def _pass_back(pending: dict[int, list[Any]], queue: list[int], node: Node, g: A
         if parent is not None:
             vjp = rule.vjps[i]
             if vjp is not None:
-                _add(pending, queue, parent, match(xp, vjp(xp, g, y, *args, **options), args[i]))
+                _add(pending, parent, match(xp, vjp(xp, g, y, *args, **options), args[i]))
 
 
 def _first(slots: list[Any]) -> Any:

@@ -627,6 +627,8 @@ def _seed(output: Tensor, gradient: Any, create: bool) -> tuple[Node, Any]:
 def _lift(value: Any, node: Node | None) -> Any:
     if isinstance(value, tuple):
         return tuple([Tensor(y, Output(node, i) if node is not None else None) for i, y in enumerate(value)])
+    if value is None:  # what a checkpoint used without being given it: known by its node alone
+        return None
     return Tensor(value, node) if node is not None or type(value) in libraries else value
 
 
