@@ -168,6 +168,11 @@ def is_array(x: Any) -> bool:
     return True
 
 
+def as_array(x: Any) -> Any:
+    """``x`` itself, but a NumPy scalar, which NumPy returns for 'no axes', as the array it stands for."""
+    return numpy.asarray(x) if isinstance(x, numpy.generic) else x
+
+
 def operand(x: Any) -> Any:
     """``x`` as an operation takes it: a raw array as it is, a NumPy scalar as the Python scalar it stands for.
 

@@ -9,7 +9,7 @@ from typing import Any
 from portanet import library as lib
 from portanet.backend import destination
 from portanet.dtypes import DType
-from portanet.library import explained, libraries, namespace_of, operand, require_same
+from portanet.library import PYTHON_SCALARS, explained, libraries, namespace_of, operand, require_same
 from portanet.tape import Leaf, Node, Output, Rule, recording, walk
 from portanet.vjps import rule as rule_of
 
@@ -91,6 +91,8 @@ def _constant(compute: Callable[[Any, Any], Any], name: str) -> Callable[[Tensor
 
 
 def _other(name: str, a: Any, other: Any) -> Any:
+    if type(other) in PYTHON_SCALARS:
+        return other
     b = operand(other)
     if b is not NotImplemented and type(b) in libraries and type(a) is not type(b):
         require_same(name, a, b)
@@ -487,8 +489,9 @@ def _as_raw(raw: Any) -> Any:
     """A raw array as it is; a NumPy scalar, which NumPy returns for 'no axes', as the array it stands for."""
     if isinstance(raw, Tensor):
         return raw._raw
-    library = namespace_of(raw)
-    return raw if type(raw) in libraries else library.asarray(raw)
+    array = lib.as_array(raw)
+    namespace_of(array)
+    return array
 
 
 def raw_key(key: Any, raw: Any) -> Any:
@@ -521,7 +524,7 @@ def apply(name: str, *args: Any, **options: Any) -> Any:
         if isinstance(argument, Tensor):
             parent, argument = argument._node, argument._raw
             tracked = tracked or parent is not None
-        elif argument is not None:
+        elif argument is not None and type(argument) not in PYTHON_SCALARS:
             given, argument = argument, operand(argument)
             if argument is NotImplemented:
                 raise TypeError(
@@ -544,9 +547,10 @@ def apply(name: str, *args: Any, **options: Any) -> Any:
     tracked = tracked and recording.get()
     if isinstance(y, (tuple, list)):
         return _several(rule_of(name), values, options, y, parents, tracked)
-    if not tracked or not _differentiable(y):
+    if not tracked:
         return Tensor(y)
-    return Tensor(y, Node(rule_of(name), values, options, y, parents))
+    y = _as_raw(y)
+    return Tensor(y, Node(rule_of(name), values, options, y, parents) if _differentiable(y) else None)
 
 
 def _several(rule: Rule, values: Any, options: Any, results: Any, parents: Any, tracked: bool) -> tuple[Tensor, ...]:
