@@ -115,6 +115,7 @@ def _words(device: str) -> set[str]:
 
 libraries: dict[type, Any] = {}
 _library_of_namespace: dict[int, Library] = {}
+HOST = "numpy"  # the library whose arrays are host memory for all others
 
 
 def library_of_namespace(namespace: Any) -> Library:

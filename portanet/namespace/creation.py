@@ -6,7 +6,7 @@ from typing import Any
 
 from portanet.backend import get_backend
 from portanet.dtypes import complex_of
-from portanet.library import Library, kind_of, libraries, namespace_of, operand
+from portanet.library import HOST, Library, kind_of, libraries, namespace_of, operand
 from portanet.tensor import Tensor, apply, cast, moved
 
 __all__ = [
@@ -64,9 +64,6 @@ def _from_array(raw: Any, dtype: Any, device: Any, copy: bool | None) -> Tensor:
         library, place = _place(dtype or library.dtype_of(raw.dtype), device)
         return Tensor(library.from_host(raw, **place))
     return Tensor(library.asarray(raw, dtype=library.raw_dtype(dtype), device=library.device(device), copy=copy))
-
-
-HOST = "numpy"  # the library whose arrays are host memory for all others
 
 
 def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
