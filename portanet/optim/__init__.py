@@ -1,4 +1,4 @@
-"""Optimizers: from gradients to new parameter values. One update rule a file, PyTorch's names, arguments and defaults."""
+"""Optimizers: from gradients to new values of parameters. One update rule a file, PyTorch's names."""
 
 from portanet.optim import lr_scheduler as lr_scheduler
 from portanet.optim.adam import Adam as Adam

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from portanet.optim.optimizer import Optimizer, State, require_fraction, require_nonnegative
+from portanet.optim.checks import require_fraction, require_nonnegative
+from portanet.optim.optimizer import Optimizer
+from portanet.optim.state import State
 
 __all__ = ["Adam"]
 
@@ -71,7 +73,7 @@ class Adam(Optimizer):
     v so far in the place of v: Reddi, Kale and Kumar, "On the convergence of Adam and beyond" (ICLR 2018).
 
     Args:
-        params: an iterable of Tensors, of (name, Tensor) pairs, or of dicts that each describe a group; see `Optimizer`.
+        params: an iterable of Tensors, of (name, Tensor) pairs, or of dicts that each describe a group (`Optimizer`).
         lr: the learning rate, not negative.
         betas: how much of each running mean is kept at a step, of the gradient and of its square; in [0, 1).
         eps: keeps the division away from 0.

@@ -16,7 +16,7 @@ class AdamW(Adam):
     multiplier inside ``lr``, as PyTorch has it.
 
     Args:
-        params: an iterable of Tensors, of (name, Tensor) pairs, or of dicts that each describe a group; see `Optimizer`.
+        params: an iterable of Tensors, of (name, Tensor) pairs, or of dicts that each describe a group (`Optimizer`).
         lr: the learning rate, not negative.
         betas: how much of each running mean is kept at a step, of the gradient and of its square; in [0, 1).
         eps: keeps the division away from 0.
@@ -48,6 +48,4 @@ class AdamW(Adam):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(
-            params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True
-        )
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from portanet.optim.optimizer import Optimizer, State, require_fraction, require_nonnegative
+from portanet.optim.checks import require_fraction, require_nonnegative
+from portanet.optim.optimizer import Optimizer
+from portanet.optim.state import State
 
 __all__ = ["RMSprop"]
 
@@ -66,7 +68,7 @@ class RMSprop(Optimizer):
     ``eps`` is added after the root.
 
     Args:
-        params: an iterable of Tensors, of (name, Tensor) pairs, or of dicts that each describe a group; see `Optimizer`.
+        params: an iterable of Tensors, of (name, Tensor) pairs, or of dicts that each describe a group (`Optimizer`).
         lr: the learning rate, not negative.
         alpha: how much of the running mean is kept at a step.
         eps: keeps the division away from 0.

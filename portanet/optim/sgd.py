@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from portanet.optim.optimizer import Optimizer, State, require_nonnegative
+from portanet.optim.checks import require_nonnegative
+from portanet.optim.optimizer import Optimizer
+from portanet.optim.state import State
 
 __all__ = ["SGD"]
 
@@ -57,7 +59,7 @@ class SGD(Optimizer):
     has it.
 
     Args:
-        params: an iterable of Tensors, of (name, Tensor) pairs, or of dicts that each describe a group; see `Optimizer`.
+        params: an iterable of Tensors, of (name, Tensor) pairs, or of dicts that each describe a group (`Optimizer`).
         lr: the learning rate, not negative.
         momentum: how much of the last step's direction is kept; 0 for plain gradient descent.
         dampening: how much of the new gradient is held back from the buffer.

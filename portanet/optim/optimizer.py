@@ -1,0 +1,397 @@
+"""What all optimizers share: groups of parameters, their state, and one step that gives each parameter a new value."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from portanet.autograd import enable_grad
+from portanet.library import explained, namespace_of
+from portanet.optim.checks import listed, named, require_numbers, require_parameter, seen
+from portanet.optim.state import (
+    State,
+    as_array,
+    by_parts,
+    fitted,
+    flattened,
+    plain,
+    raw,
+    require_agreement,
+    unflattened,
+    wrapped,
+)
+from portanet.tensor import Tensor
+
+__all__ = ["Optimizer"]
+
+
+class Optimizer:
+    """Base of the optimizers: it holds parameters and their state, and applies one update rule to each.
+
+    Args:
+        params: an iterable of leaf Tensors; or of (name, Tensor) pairs; or of dicts, each with "params" and any
+            hyperparameters that differ from the defaults in this group. A Tensor that is met twice in a group (tied
+            weights) is one parameter.
+        defaults: the hyperparameters by name, and their values for groups that do not say otherwise.
+
+    Raises:
+        ValueError: there is no parameter; one was computed, so it is no leaf; one is in two groups; a hyperparameter
+            is out of range.
+        TypeError: what should be a Tensor is something else, or the parameters come in no fixed order (a set).
+
+    An optimizer of your own is a pure function and a table. The function gets the library of the arrays, one parameter,
+    its gradient, its state (empty at first) and the hyperparameters as Python numbers; it returns the new value and the
+    new state, and edits nothing that it was given:
+
+    >>> import portanet
+    >>> from portanet import optim
+    >>> def signed(xp, p, g, state, *, lr):
+    ...     return p - lr * xp.sign(g), state
+    >>> class Signed(optim.Optimizer):
+    ...     rule = staticmethod(signed)
+    ...     def __init__(self, params, lr=0.1):
+    ...         super().__init__(params, {"lr": lr})
+    >>> w = portanet.tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = Signed([w], lr=0.5)
+    >>> portanet.sum(w * w).backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([ 0.5, -1.5], requires_grad=True)
+
+    A rule whose name ends in ``_update`` can be replaced: a library that has a function of this name among its kernels
+    (``sgd_update``) uses that. It is called without ``xp``.
+
+    Attributes:
+        param_groups: a list of dicts: "params", the hyperparameters, and "param_names" where names were given.
+        state: what the rule remembers, by parameter: names to Tensors, or numbers.
+    """
+
+    rule: ClassVar[Callable[..., tuple[Any, State]]]
+    state_names: ClassVar[tuple[str, ...]] = ()  # what the rule may keep; () leaves that open
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        self.defaults = {name: plain(value) for name, value in defaults.items()}
+        self.state: defaultdict[Tensor, State] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        self.step_called = False  # a scheduler asks, to warn of the wrong order
+        self._updates: dict[Any, Callable[..., tuple[Any, State]]] = {}
+        entries = listed(self._name, params)
+        if not entries:
+            raise ValueError(
+                f"{self._name}: got no parameters. Pass model.parameters(), and look whether the model has any, and "
+                "whether a generator was used up before."
+            )
+        groups = entries if all(isinstance(entry, dict) for entry in entries) else [{"params": entries}]
+        for group in groups:
+            self.add_param_group(group)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def check(self, group: dict[str, Any]) -> None:
+        """Raise ValueError where a group's hyperparameters make no sense; called for each group."""
+
+    # ------------------------------------------------------------------------------------------------------ groups
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, as when a layer that was frozen starts to learn.
+
+        Args:
+            param_group: "params" (a Tensor, or an iterable of Tensors or of (name, Tensor) pairs), and hyperparameters
+                that differ from the defaults.
+
+        Raises as the constructor does.
+
+        >>> import portanet
+        >>> from portanet import optim
+        >>> v, w = portanet.tensor([1.0], requires_grad=True), portanet.tensor([1.0], requires_grad=True)
+        >>> optimizer = optim.SGD([v], lr=0.5)
+        >>> optimizer.add_param_group({"params": [w], "lr": 0.25})
+        >>> [group["lr"] for group in optimizer.param_groups]
+        [0.5, 0.25]
+        """
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            raise TypeError(f'{self._name}: a parameter group is a dict with "params", saw {seen(param_group)}.')
+        given = param_group["params"]
+        names, tensors = named(self._name, [given] if isinstance(given, Tensor) else listed(self._name, given))
+        for i, p in enumerate(tensors):
+            require_parameter(self._name, i, p, self.param_groups)
+        group = {"params": tensors, **self.defaults}
+        group.update({name: plain(value) for name, value in param_group.items() if name != "params"})
+        if names:
+            group["param_names"] = names
+        if tensors and self.param_groups and ("param_names" in group) != ("param_names" in self.param_groups[0]):
+            raise ValueError(f"{self._name}: some groups have named parameters and some have not; name all or none.")
+        require_numbers(self._name, group, list(self.defaults))
+        self.check(group)
+        self.param_groups.append(group)
+
+    # -------------------------------------------------------------------------------------------------------- step
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters; ``set_to_none=False`` makes them zeros.
+
+        >>> import portanet
+        >>> from portanet import optim
+        >>> w = portanet.tensor([3.0], requires_grad=True)
+        >>> (w * w).backward()
+        >>> optim.SGD([w]).zero_grad()
+        >>> w.grad is None
+        True
+        """
+        for p in self._parameters():
+            if p.grad is not None:
+                p.grad = None if set_to_none else Tensor(namespace_of(p._raw).zeros_like(p._raw))
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Give every parameter that has a gradient its next value.
+
+        The values are new arrays: what was computed from the old ones keeps them, so a graph that was retained still
+        gives the gradients at the old point. Parameters without a gradient are left as they are.
+
+        Args:
+            closure: computes the loss anew, with its gradients, and returns it.
+
+        Returns:
+            what the closure returned; None without one.
+
+        Raises:
+            TypeError: a gradient or a state differs from its parameter in library or dtype. No parameter has then been
+                changed.
+
+        >>> import portanet
+        >>> from portanet import optim
+        >>> w = portanet.tensor([3.0], requires_grad=True)
+        >>> optimizer = optim.SGD([w], lr=0.25)
+        >>> def closure():
+        ...     optimizer.zero_grad()
+        ...     loss = portanet.sum(w * w)
+        ...     loss.backward()
+        ...     return loss.item()
+        >>> [optimizer.step(closure) for _ in range(3)]
+        [9.0, 2.25, 0.5625]
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        work = []
+        for group in self.param_groups:
+            options = self._options(group)
+            for p in group["params"]:
+                g = p.grad
+                if g is not None:
+                    state = {name: raw(value) for name, value in self.state.get(p, {}).items()}
+                    self._require_agreement(p._raw, g._raw, state)
+                    work.append((p, g._raw, state, options))
+        work.reverse()
+        while work:  # popped, so that each old state is freed as soon as the new one is there
+            p, g, state, options = work.pop()
+            p._raw, new = self._updated(p._raw, g, state, options)
+            if new:
+                self.state[p] = {name: wrapped(value) for name, value in new.items()}
+        self.step_called = True
+        return loss
+
+    def updated(self, values: list[Any], gradients: list[Any], states: list[State]) -> tuple[list[Any], list[State]]:
+        """One step as a pure function: new values and new states from old ones. Nothing of the optimizer changes.
+
+        This is what a compiler can trace: raw arrays in, raw arrays out, hyperparameters as constants.
+
+        Args:
+            values: the raw array of each parameter, in the order of the groups.
+            gradients: as many; None leaves a parameter as it is.
+            states: as many; {} at the start.
+
+        >>> import numpy, portanet
+        >>> from portanet import optim
+        >>> w = portanet.tensor([1.0], requires_grad=True)
+        >>> optim.SGD([w], lr=0.5).updated([numpy.asarray([1.0])], [numpy.asarray([1.0])], [{}])
+        ([array([0.5])], [{}])
+        """
+        count = len(self._parameters())
+        if not len(values) == len(gradients) == len(states) == count:
+            raise ValueError(
+                f"{self._name}.updated: {count} parameters, but {len(values)} values, {len(gradients)} gradients and "
+                f"{len(states)} states; give one of each for every parameter."
+            )
+        new_values, new_states = list(values), list(states)
+        i = 0
+        for group in self.param_groups:
+            options = self._options(group)
+            for _ in group["params"]:
+                if gradients[i] is not None:
+                    self._require_agreement(values[i], gradients[i], states[i])
+                    new_values[i], new_states[i] = self._updated(values[i], gradients[i], states[i], options)
+                i += 1
+        return new_values, new_states
+
+    def _options(self, group: dict[str, Any]) -> dict[str, Any]:
+        """The hyperparameters as the rule takes them: NumPy numbers as Python's, which do not widen float32."""
+        return {name: raw(plain(group[name])) for name in self.defaults}
+
+    def _updated(self, p: Any, g: Any, state: State, options: dict[str, Any]) -> tuple[Any, State]:
+        xp = namespace_of(p)
+        try:
+            if xp.dtype_of(p.dtype).kind == "complex floating":
+                new, state = by_parts(xp, self._update(xp), p, g, state, options)
+            else:
+                new, state = self._update(xp)(p, g, state, **options)
+        except Exception as problem:
+            values = (p, g, *state.values())
+            raise explained(f"{self._name}.step", values, problem) from problem
+        if new.dtype != p.dtype:
+            raise TypeError(
+                f"{self._name}.step: the step took a {p.dtype} parameter to {new.dtype}; a hyperparameter is an "
+                "array of a wider dtype. Use a Python number."
+            )
+        return as_array(xp, new), {name: as_array(xp, value) for name, value in state.items()}
+
+    def _update(self, xp: Any) -> Callable[..., tuple[Any, State]]:
+        """The library's own version of the rule where it has one, else the rule."""
+        found = self._updates.get(xp)
+        if found is None:
+            rule, name = self.rule, self.rule.__name__
+            # The ending keeps a rule from being taken for a function of the library that is called the same.
+            found = getattr(xp, name, None) if name.endswith("_update") else None
+            if found is None:
+
+                def found(*args: Any, **options: Any) -> tuple[Any, State]:
+                    return rule(xp, *args, **options)
+
+            self._updates[xp] = found
+        return found
+
+    def _require_agreement(self, p: Any, g: Any, state: State) -> None:
+        require_agreement(self._name, p, "gradient", g)
+        for name, value in state.items():
+            require_agreement(self._name, p, name, value)
+
+    # ------------------------------------------------------------------------------------------------------- state
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs, in PyTorch's structure.
+
+        Returns:
+            {"state": {index: {name: Tensor or number}}, "param_groups": [{..., "params": [indices]}]}: parameters are
+            counted through the groups. Later steps do not change it. "param_groups" holds plain Python values, so that
+            JSON can keep it.
+
+        >>> import portanet
+        >>> from portanet import optim
+        >>> optim.SGD([portanet.tensor([1.0], requires_grad=True)], lr=0.5).state_dict()["param_groups"][0]["params"]
+        [0]
+        """
+        state, groups = {}, []
+        i = 0
+        for group in self.param_groups:
+            indices = list(range(i, i + len(group["params"])))
+            groups.append({**{name: value for name, value in group.items() if name != "params"}, "params": indices})
+            for index, p in zip(indices, group["params"], strict=True):
+                if self.state.get(p):
+                    state[index] = {name: wrapped(raw(value)) for name, value in self.state[p].items()}
+            i += len(indices)
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the state and hyperparameters that `state_dict` gave, here or in PyTorch.
+
+        Arrays are copied to the library, device and dtype of their parameters.
+
+        Raises:
+            ValueError: the groups differ in number or size, or a state does not fit its parameter or this optimizer.
+                Nothing has then been changed.
+
+        >>> import portanet
+        >>> from portanet import optim
+        >>> w = portanet.tensor([1.0], requires_grad=True)
+        >>> optimizer = optim.Adam([w])
+        >>> optimizer.load_state_dict(optim.Adam([w], lr=0.5).state_dict())
+        >>> optimizer.param_groups[0]["lr"]
+        0.5
+        """
+        saved = state_dict["param_groups"]
+        sizes = [len(group["params"]) for group in self.param_groups]
+        saved_sizes = [len(group["params"]) for group in saved]
+        if sizes != saved_sizes:
+            raise ValueError(
+                f"{self._name}: the saved groups have {saved_sizes} parameters, the optimizer's {sizes}; build it over "
+                "the same parameters in the same groups before loading."
+            )
+        order = [index for group in saved for index in group["params"]]
+        unknown = [index for index in state_dict["state"] if index not in order]
+        if unknown:
+            raise ValueError(f"{self._name}: the saved state has entries for {unknown}, which no saved group names.")
+        places = {index: i for i, index in enumerate(order)}
+        by_place = {places[index]: state for index, state in state_dict["state"].items()}
+        states = fitted(self._name, self.state_names, self._parameters(), by_place)
+        groups = [self._merged(group, new) for group, new in zip(self.param_groups, saved, strict=True)]
+        for group, new in zip(self.param_groups, groups, strict=True):
+            group.update(new)
+        self._set_states(states)
+
+    def _merged(self, group: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
+        """A group with the hyperparameters of a saved one, checked."""
+        names, saved_names = group.get("param_names"), saved.get("param_names")
+        if names is not None and saved_names is not None and names != list(saved_names):
+            raise ValueError(
+                f"{self._name}: the saved parameters are {saved_names}, the optimizer's {names}; give them in the same "
+                "order, or without names to match them by position."
+            )
+        given = {name: plain(value) for name, value in saved.items() if name not in ("params", "param_names")}
+        merged = {**group, **given}
+        require_numbers(self._name, merged, list(self.defaults))
+        self.check(merged)
+        return merged
+
+    def state_arrays(self) -> dict[str, Tensor]:
+        """The state as a flat dict of Tensors, as checkpoints hold it: {"0.exp_avg": ..., "0.step": ...}.
+
+        Numbers become whole numbers of no axes. The hyperparameters are not in it: they are plain Python values, in
+        ``state_dict()["param_groups"]``.
+
+        >>> import portanet
+        >>> from portanet import optim
+        >>> w = portanet.tensor([1.0], requires_grad=True)
+        >>> optimizer = optim.SGD([w], lr=0.5, momentum=0.9)
+        >>> (w * w).backward()
+        >>> optimizer.step()
+        >>> optimizer.state_arrays()
+        {'0.momentum_buffer': tensor([2.])}
+        """
+        return flattened(self._name, self._parameters(), self.state)
+
+    def load_state_arrays(self, arrays: dict[str, Any]) -> None:
+        """Take over a state that `state_arrays` gave; the hyperparameters stay as they are.
+
+        Args:
+            arrays: Tensors, or raw arrays of any library. They are copied to where their parameters are.
+
+        Raises ValueError where a name or a shape does not fit; nothing has then been changed.
+
+        >>> import numpy, portanet
+        >>> from portanet import optim
+        >>> w = portanet.tensor([1.0], requires_grad=True)
+        >>> optimizer = optim.SGD([w], momentum=0.9)
+        >>> optimizer.load_state_arrays({"0.momentum_buffer": numpy.asarray([2.0])})
+        >>> optimizer.state[w]
+        {'momentum_buffer': tensor([2.])}
+        """
+        states = unflattened(self._name, arrays)
+        self._set_states(fitted(self._name, self.state_names, self._parameters(), states))
+
+    def _set_states(self, states: dict[int, State]) -> None:
+        parameters = self._parameters()
+        self.state = defaultdict(dict, {parameters[i]: state for i, state in states.items() if state})
+
+    def __repr__(self) -> str:
+        lines = [f"{self._name} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
+        return "\n".join([*lines, ")"])

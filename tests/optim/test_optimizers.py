@@ -1,0 +1,601 @@
+"""Each optimizer, with each option turned once, walks PyTorch's path; and what all of them promise."""
+
+from __future__ import annotations
+
+import json
+
+import numpy
+import pytest
+
+import portanet
+from portanet import library, optim
+from tests.optim import problem
+from tests.optim.problem import Oracle, loss, parameters, path, values
+
+# Each option once, then together where they meet in the rule.
+CASES = [
+    ("SGD", {}),
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.05}),
+    ("SGD", {"lr": 0.1, "maximize": True}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.05, "maximize": True}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.1}),
+    ("Adam", {"lr": 0.1, "betas": (0.5, 0.8)}),
+    ("Adam", {"lr": 0.1, "betas": (0.0, 0.8)}),
+    ("Adam", {"lr": 0.1, "eps": 0.1}),
+    ("Adam", {"lr": 0.1, "weight_decay": 0.05}),
+    ("Adam", {"lr": 0.1, "betas": (0.5, 0.8), "amsgrad": True}),
+    ("Adam", {"lr": 0.1, "maximize": True}),
+    ("Adam", {"lr": 0.1, "weight_decay": 0.05, "decoupled_weight_decay": True}),
+    ("AdamW", {}),
+    ("AdamW", {"lr": 0.1, "weight_decay": 0.2}),
+    ("AdamW", {"lr": 0.1, "betas": (0.5, 0.8), "amsgrad": True, "maximize": True}),
+    ("RMSprop", {}),
+    ("RMSprop", {"lr": 0.05, "alpha": 0.8}),
+    ("RMSprop", {"lr": 0.05, "eps": 0.1}),
+    ("RMSprop", {"lr": 0.05, "weight_decay": 0.05}),
+    ("RMSprop", {"lr": 0.02, "momentum": 0.5}),
+    ("RMSprop", {"lr": 0.02, "centered": True}),
+    ("RMSprop", {"lr": 0.05, "maximize": True}),
+    ("RMSprop", {"lr": 0.02, "alpha": 0.9, "momentum": 0.5, "centered": True, "weight_decay": 0.05}),
+]
+# One of each whose state has everything in it.
+FULL = [
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("Adam", {"lr": 0.1, "amsgrad": True}),
+    ("AdamW", {"lr": 0.1}),
+    ("RMSprop", {"lr": 0.02, "momentum": 0.5, "centered": True}),
+]
+
+
+def named(case):
+    name, options = case
+    return "-".join([name, *[f"{key}={value}" for key, value in options.items()]])
+
+
+def made(name, params, options):
+    return getattr(optim, name)(params, **options)
+
+
+def oracle_of(name, options, params=None):
+    torch = pytest.importorskip("torch")
+    oracle = Oracle()
+    return oracle, getattr(torch.optim, name)(list(oracle.p.values()) if params is None else params(oracle), **options)
+
+
+def one(value=1.0, dtype=portanet.float64):
+    return portanet.tensor([value], dtype=dtype, requires_grad=True)
+
+
+def with_gradient(p, g):
+    p.grad = portanet.asarray([g], dtype=p.dtype)
+    return p
+
+
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_fifty_steps_are_pytorchs(case, backend):
+    name, options = case
+    oracle, theirs = oracle_of(name, options)
+    p = parameters()
+    steps = 5 if backend.name == "dpnp" else 50
+    ours = path(p, made(name, list(p.values()), options), steps)
+    expected = oracle.path(theirs, steps)
+    assert numpy.max(numpy.abs(ours - expected) / numpy.maximum(numpy.abs(expected), 1e-3)) < 1e-6
+    moved = numpy.abs(ours[-1] - numpy.concatenate([v.reshape(-1) for v in problem.START.values()]))
+    assert moved.max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+def test_arguments_have_pytorchs_order_and_defaults(name):
+    import inspect
+
+    torch = pytest.importorskip("torch")
+    absent = {"foreach", "capturable", "differentiable", "fused"}
+    theirs = inspect.signature(getattr(torch.optim, name).__init__).parameters
+    ours = inspect.signature(getattr(optim, name).__init__).parameters
+    assert [(p.name, p.default) for p in ours.values() if p.name != "maximize"] == [
+        (p.name, p.default) for p in theirs.values() if p.name not in absent | {"maximize"}
+    ]
+    assert ours["maximize"].default is theirs["maximize"].default is False
+
+
+@pytest.mark.parametrize("case", FULL, ids=named)
+def test_float32_stays_float32(case, backend):
+    name, options = case
+    p = parameters(portanet.float32)
+    options = {**options, "lr": numpy.float64(options["lr"])}  # a NumPy number would widen, were it let
+    optimizer = made(name, list(p.values()), options)
+    path(p, optimizer, 3)
+    assert {x.dtype for x in p.values()} == {portanet.float32}
+    assert all(type(x._raw) in library.libraries for x in p.values())  # also the one without axes
+    states = [s for state in optimizer.state.values() for s in state.values() if isinstance(s, portanet.Tensor)]
+    assert states and {s.dtype for s in states} == {portanet.float32}
+    assert {x.backend for x in p.values()} == {s.backend for s in states} == {p["w"].detach().backend}
+    assert {str(s.device) for s in states} == {str(p["w"].device)}
+
+
+@pytest.mark.parametrize("case", FULL, ids=named)
+def test_float32_path_is_pytorchs_to_rounding(case):
+    name, options = case
+    oracle, theirs = oracle_of(name, options)
+    p = parameters(portanet.float32)
+    assert numpy.allclose(
+        path(p, made(name, list(p.values()), options), 5), oracle.path(theirs, 5), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("case", FULL, ids=named)
+def test_complex_parameters_are_two_real_ones(case, backend):
+    torch = pytest.importorskip("torch")
+    name, options = case
+    start, target = numpy.asarray([1.0 + 2.0j, -0.5j]), numpy.asarray([0.3 - 1.0j, 2.0 + 0.0j])
+    z = torch.tensor(start, requires_grad=True)
+    theirs = getattr(torch.optim, name)([z], **options)
+    w = portanet.tensor(start.tolist(), dtype=portanet.complex128, requires_grad=True)
+    ours = made(name, [w], options)
+    for _ in range(10):
+        theirs.zero_grad()
+        ((z - torch.tensor(target)).abs() ** 2).sum().backward()
+        theirs.step()
+        ours.zero_grad()
+        error = w - portanet.asarray(target.tolist(), dtype=portanet.complex128)
+        portanet.sum(portanet.real(error * portanet.conj(error))).backward()
+        ours.step()
+        assert numpy.allclose(w.detach().numpy(), z.detach().numpy(), rtol=1e-9, atol=1e-12)
+    assert w.dtype is portanet.complex128
+    assert set(ours.state[w]) == set(theirs.state[z])
+
+
+def test_centered_rmsprop_survives_a_constant_gradient(backend):
+    p = one()
+    optimizer = optim.RMSprop([p], alpha=0.9, centered=True)
+    for _ in range(400):  # the variance sinks to 0, where rounding makes it negative
+        p.grad = portanet.full_like(p, 0.1)
+        optimizer.step()
+    assert numpy.isfinite(p.detach().numpy()).all()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Groups.
+
+
+def test_groups_have_hyperparameters_of_their_own(backend):
+    def groups(p):
+        return [{"params": [p["w"], p["b"]], "lr": 0.2}, {"params": p["v"], "momentum": 0.5}, {"params": [p["s"]]}]
+
+    oracle, theirs = oracle_of("SGD", {"lr": 0.05, "momentum": 0.9}, lambda o: groups(o.p))
+    p = parameters()
+    ours = optim.SGD(groups(p), lr=0.05, momentum=0.9)
+    assert [g["lr"] for g in ours.param_groups] == [0.2, 0.05, 0.05]
+    assert [g["momentum"] for g in ours.param_groups] == [0.9, 0.5, 0.9]
+    assert numpy.allclose(path(p, ours, 10), oracle.path(theirs, 10), rtol=1e-9)
+
+
+def test_a_group_added_later_is_updated(backend):
+    p, q = one(1.0), one(1.0)
+    optimizer = optim.SGD([p], lr=0.5)
+    optimizer.add_param_group({"params": q, "lr": 0.25})
+    with_gradient(p, 1.0), with_gradient(q, 1.0)
+    optimizer.step()
+    assert [p.item(), q.item()] == [0.5, 0.75]
+
+
+def test_names_are_kept_and_saved():
+    p, q = one(), one()
+    optimizer = optim.SGD([("layer.weight", p), ("layer.bias", q)])
+    assert optimizer.param_groups[0]["param_names"] == ["layer.weight", "layer.bias"]
+    assert optimizer.state_dict()["param_groups"][0]["param_names"] == ["layer.weight", "layer.bias"]
+    assert optimizer.param_groups[0]["params"][1] is q
+
+
+def test_names_in_another_order_are_refused():
+    p, q = one(), one()
+    saved = optim.SGD([("a", p), ("b", q)]).state_dict()
+    with pytest.raises(ValueError, match="same order"):
+        optim.SGD([("b", q), ("a", p)]).load_state_dict(saved)
+    optim.SGD([q, p]).load_state_dict(saved)  # without names, by position
+
+
+def test_a_generator_of_parameters_works():
+    p = with_gradient(one(), 1.0)
+    optim.SGD((x for x in [p]), lr=0.5).step()
+    assert p.item() == 0.5
+
+
+def test_repr_is_pytorchs():
+    torch = pytest.importorskip("torch")
+    absent = ("foreach", "capturable", "differentiable", "fused")
+    theirs = repr(torch.optim.Adam([torch.ones(1)], lr=0.5)).split("\n")
+    assert repr(optim.Adam([one()], lr=0.5)).split("\n") == [s for s in theirs if s.strip().split(":")[0] not in absent]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The step.
+
+
+def test_zero_grad(backend):
+    p, q = with_gradient(one(), 3.0), one()
+    optimizer = optim.SGD([p, q])
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad.numpy().tolist() == [0.0] and q.grad is None
+    optimizer.zero_grad()
+    assert p.grad is None
+
+
+def test_closure_runs_under_the_tape_and_its_loss_is_returned(backend):
+    p = one(3.0)
+    optimizer = optim.SGD([p], lr=0.25)
+
+    def closure():
+        optimizer.zero_grad()
+        value = portanet.sum(p * p)
+        value.backward()
+        return value
+
+    with portanet.no_grad():
+        assert [optimizer.step(closure).item() for _ in range(3)] == [9.0, 2.25, 0.5625]
+    assert optimizer.step() is None
+
+
+def test_a_parameter_without_gradient_is_left_alone(backend):
+    p, q, frozen = with_gradient(one(), 1.0), one(), one().requires_grad_(False)
+    optimizer = optim.Adam([p, q, frozen], lr=0.5, weight_decay=0.1)
+    before = q._raw
+    optimizer.step()
+    assert p.item() != 1.0 and q._raw is before and frozen.item() == 1.0
+    assert q not in optimizer.state and frozen not in optimizer.state
+    assert list(optimizer.state_dict()["state"]) == [0]
+
+
+def test_a_tied_parameter_is_updated_once(backend):
+    p = with_gradient(one(), 1.0)
+    optimizer = optim.SGD([p, p], lr=0.25)
+    optimizer.step()
+    assert p.item() == 0.75
+    assert optim.SGD([("embedding", p), ("output", p)]).param_groups[0]["param_names"] == ["embedding"]
+
+
+@pytest.mark.parametrize("case", FULL, ids=named)
+def test_a_graph_kept_from_before_the_step_gives_its_old_gradients(case, backend):
+    name, options = case
+    p = parameters()
+    optimizer = made(name, list(p.values()), options)
+    path(p, optimizer, 2)
+    optimizer.zero_grad()
+    value = loss(p)
+    value.backward(retain_graph=True)
+    before = {key: p[key].grad.numpy().copy() for key in p}
+    optimizer.step()
+    optimizer.zero_grad()
+    value.backward()
+    assert all((p[key].grad.numpy() == before[key]).all() for key in p)
+    optimizer.zero_grad()
+    loss(p).backward()
+    assert not numpy.allclose(p["w"].grad.numpy(), before["w"])  # at the new point they are others
+
+
+def test_the_step_is_not_recorded(backend):
+    p = with_gradient(one(), 1.0)
+    node = p._node
+    optim.Adam([p]).step()
+    assert p._node is node and p.is_leaf and p.requires_grad
+
+
+def test_a_step_that_fails_changes_nothing():
+    p, q = with_gradient(one(), 1.0), with_gradient(one(), 1.0)
+    q.grad._raw = numpy.ones(1, dtype="float32")
+    with pytest.raises(TypeError, match=r"float64 of numpy.*gradient float32.*backward\(\) again"):
+        optim.SGD([p, q], lr=0.5).step()
+    assert p.item() == 1.0
+
+
+def test_a_library_may_bring_its_own_kernel_by_the_rules_name(monkeypatch):
+    p = with_gradient(one(), 1.0)
+
+    def sgd_update(p, g, state, *, lr, **options):
+        return p - 100 * lr * g, state
+
+    monkeypatch.setitem(library.namespace_of(p._raw).__dict__, "sgd_update", sgd_update)
+    optim.SGD([p], lr=0.5).step()
+    assert p.item() == -49.0
+
+
+def test_a_rule_is_not_taken_for_a_function_of_the_library():
+    def square(xp, p, g, state, *, lr):
+        return p - lr * g * g, state
+
+    class Squared(optim.Optimizer):
+        rule = staticmethod(square)
+
+    p = with_gradient(one(), 2.0)
+    Squared([p], {"lr": 0.5}).step()
+    assert p.item() == -1.0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A compiler sees a pure function.
+
+
+@pytest.mark.parametrize("case", FULL, ids=named)
+def test_updated_is_pure_and_is_what_step_does(case, backend):
+    name, options = case
+    p = parameters()
+    optimizer = made(name, list(p.values()), options)
+    loss(p).backward()
+    start, gradients = [x._raw for x in p.values()], [x.grad._raw for x in p.values()]
+    before = values(p)
+    once, states = optimizer.updated(start, gradients, [{}] * 4)
+    twice, states = optimizer.updated(once, gradients, states)
+    assert (values(p) == before).all() and not optimizer.state
+    optimizer.step()
+    optimizer.step()
+    assert all([(library.to_numpy(a) == x.detach().numpy()).all() for a, x in zip(twice, p.values(), strict=True)])
+    assert [set(state) for state in states] == [set(optimizer.state[x]) for x in p.values()]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", FULL, ids=named)
+def test_a_whole_training_step_traces_under_jit(case, dtype):
+    jax = pytest.importorskip("jax")
+    name, options = case
+    with portanet.use_backend("jax"):
+        p, q = parameters(dtype), parameters(dtype)
+        plain, traced = made(name, list(p.values()), options), made(name, list(q.values()), options)
+        traces = []
+
+        def one_step(raws, states):
+            traces.append(1)
+            live = {key: portanet.Tensor(raw).requires_grad_() for key, raw in zip(q, raws, strict=True)}
+            value = loss(live)
+            value.backward()
+            return value._raw, *traced.updated(raws, [x.grad._raw for x in live.values()], states)
+
+        compiled = jax.jit(one_step)
+        raws, states = [x._raw for x in q.values()], [{} for _ in q]
+        for _ in range(10):
+            _, raws, states = compiled(raws, states)
+        path(p, plain, 10)
+    assert len(traces) == 2  # once with empty states, once with full ones
+    tolerance = 1e-10 if dtype == "float64" else 1e-3
+    for raw, x in zip(raws, p.values(), strict=True):
+        assert str(raw.dtype) == dtype
+        assert numpy.allclose(numpy.asarray(raw), x.detach().numpy(), rtol=tolerance, atol=tolerance)
+
+
+def test_step_itself_traces_where_the_state_is_put_in_and_taken_out():
+    jax = pytest.importorskip("jax")
+    with portanet.use_backend("jax"):
+        p, q = one(), one()
+        plain, optimizer = optim.Adam([p], lr=0.1), optim.Adam([q], lr=0.1)
+        for x, o in ((p, plain), (q, optimizer)):
+            with_gradient(x, 1.0)
+            o.step()
+
+        @jax.jit
+        def compiled(raw, g, state):
+            q._raw, q.grad = raw, portanet.Tensor(g)
+            optimizer.state[q] = {name: portanet.Tensor(value) for name, value in state.items()}
+            optimizer.step()
+            return q._raw, {name: value._raw for name, value in optimizer.state[q].items()}
+
+        raw, state = q._raw, {name: x._raw for name, x in _by_name(optimizer.state_arrays())}
+        for g in (0.5, -2.0, 1.0):
+            with_gradient(p, g)
+            plain.step()
+            raw, state = compiled(raw, p.grad._raw, state)
+    assert numpy.allclose(numpy.asarray(raw), p.detach().numpy(), rtol=1e-12)
+
+
+def _by_name(arrays):
+    return [(key.partition(".")[2], value) for key, value in arrays.items()]
+
+
+def test_updated_counts_what_it_is_given():
+    with pytest.raises(ValueError, match="1 parameters, but 2 values"):
+        optim.SGD([one()]).updated([1, 2], [None], [{}])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Saving and loading.
+
+
+@pytest.mark.parametrize("case", FULL, ids=named)
+def test_a_resumed_run_is_the_same_to_the_last_bit(case, backend):
+    name, options = case
+    p = parameters()
+    optimizer = made(name, list(p.values()), options)
+    path(p, optimizer, 5)
+    saved, arrays = optimizer.state_dict(), optimizer.state_arrays()
+    groups = json.loads(json.dumps(saved["param_groups"]))
+    host = {key: value.numpy() for key, value in arrays.items()}
+    middle = {key: x.detach() for key, x in p.items()}
+    expected = path(p, optimizer, 5)
+
+    for way in ("structure", "flat"):
+        q = {key: portanet.tensor(x, requires_grad=True) for key, x in middle.items()}
+        resumed = made(name, list(q.values()), {"lr": 123.0})
+        if way == "structure":
+            resumed.load_state_dict(saved)
+        else:  # a checkpoint: a flat dict of arrays, and the hyperparameters as JSON
+            resumed.load_state_dict({"state": {}, "param_groups": groups})
+            resumed.load_state_arrays(host)
+        assert resumed.param_groups[0]["lr"] == options["lr"]
+        assert (path(q, resumed, 5) == expected).all()
+
+
+@pytest.mark.parametrize("case", FULL, ids=named)
+def test_the_structure_is_pytorchs_and_its_states_load(case):
+    name, options = case
+    oracle, theirs = oracle_of(name, options)
+    p = parameters()
+    ours = made(name, list(p.values()), options)
+    oracle.path(theirs, 5)
+    path(p, ours, 5)
+    mine, other = ours.state_dict(), theirs.state_dict()
+    assert set(mine) == set(other)
+    assert {i: set(s) for i, s in mine["state"].items()} == {i: set(s) for i, s in other["state"].items()}
+    absent = {"foreach", "capturable", "differentiable", "fused"}
+    for group, expected in zip(mine["param_groups"], other["param_groups"], strict=True):
+        assert group == {key: value for key, value in expected.items() if key not in absent}
+
+    # PyTorch's state into ours, and ours into PyTorch's: both go on as the other does.
+    q = {key: portanet.tensor(x.detach().numpy(), requires_grad=True) for key, x in oracle.p.items()}
+    resumed = made(name, list(q.values()), {})
+    resumed.load_state_dict(other)
+    assert set(resumed.state_dict()["param_groups"][0]) == set(other["param_groups"][0])
+    for state in mine["state"].values():
+        state.update({key: oracle.torch.tensor(x.numpy()) for key, x in state.items() if hasattr(x, "numpy")})
+    back = Oracle()
+    for key, x in back.p.items():
+        x.data = oracle.torch.tensor(p[key].detach().numpy())
+    into = getattr(oracle.torch.optim, name)(list(back.p.values()))
+    into.load_state_dict({**mine, "param_groups": other["param_groups"]})
+    expected = oracle.path(theirs, 5)
+    assert numpy.allclose(path(q, resumed, 5), expected, rtol=1e-9)
+    assert numpy.allclose(back.path(into, 5), expected, rtol=1e-9)
+
+
+def test_a_saved_state_does_not_change_with_later_steps(backend):
+    p = with_gradient(one(), 1.0)
+    optimizer = optim.SGD([p], momentum=0.5)
+    optimizer.step()
+    saved = optimizer.state_dict()
+    optimizer.step()
+    assert saved["state"][0]["momentum_buffer"].item() == 1.0
+    assert optimizer.state[p]["momentum_buffer"].item() == 1.5
+
+
+def test_flat_arrays_are_named_by_position_and_name(backend):
+    p, q = one(), with_gradient(one(), 2.0)
+    optimizer = optim.Adam([p, q])
+    optimizer.step()
+    arrays = optimizer.state_arrays()
+    assert sorted(arrays) == ["1.exp_avg", "1.exp_avg_sq", "1.step"]
+    assert arrays["1.step"].item() == 1 and arrays["1.step"].dtype is portanet.int32
+    optimizer.load_state_arrays(arrays)
+    assert optimizer.state[q]["step"] == 1 and type(optimizer.state[q]["step"]) is int
+
+
+def test_state_follows_a_model_that_was_moved():
+    pytest.importorskip("torch")
+    p = with_gradient(one(), 1.0)
+    optimizer = optim.SGD([p], lr=0.5, momentum=0.5)
+    optimizer.step()
+    p._raw = library.move(numpy.asarray([1.0], dtype="float32"), portanet.backend.load("torch"))
+    p.grad = portanet.Tensor(p._raw)
+    with pytest.raises(TypeError, match=r"momentum_buffer float64 of numpy.*load_state_dict"):
+        optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.step()
+    assert p.item() == 0.25 and p.dtype is portanet.float32 and p.backend == "torch"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Errors.
+
+BAD = [
+    ("SGD", {"lr": -1.0}, "lr=-1.0"),
+    ("SGD", {"lr": float("nan")}, "lr=nan"),
+    ("SGD", {"momentum": -0.1}, "momentum=-0.1"),
+    ("SGD", {"weight_decay": -0.1}, "weight_decay=-0.1"),
+    ("SGD", {"nesterov": True}, "momentum above 0"),
+    ("SGD", {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "dampening=0"),
+    ("Adam", {"lr": -1.0}, "Adam: lr=-1.0"),
+    ("Adam", {"betas": (1.0, 0.9)}, "betas"),
+    ("Adam", {"betas": (0.9, -0.1)}, "betas"),
+    ("Adam", {"betas": (0.9,)}, "2 numbers"),
+    ("Adam", {"eps": -1.0}, "eps"),
+    ("AdamW", {"weight_decay": -1.0}, "AdamW: weight_decay=-1.0"),
+    ("RMSprop", {"lr": -1.0}, "lr"),
+    ("RMSprop", {"alpha": -1.0}, "alpha"),
+    ("RMSprop", {"alpha": 1.0}, "alpha"),
+    ("RMSprop", {"momentum": -1.0}, "momentum"),
+    ("RMSprop", {"eps": -1.0}, "eps"),
+]
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: f"{case[0]}-{case[1]}")
+def test_bad_hyperparameters_are_named(case):
+    name, options, said = case
+    with pytest.raises(ValueError, match=said):
+        made(name, [one()], options)
+    with pytest.raises(ValueError, match=said):  # in a group too
+        made(name, [{"params": [one()], **options}], {})
+
+
+def test_an_array_as_hyperparameter_is_refused():
+    with pytest.raises(TypeError, match=r"lr is a Tensor of shape \(\); give a Python number"):
+        optim.SGD([one()], lr=portanet.asarray(0.1))
+
+
+def test_no_parameters():
+    with pytest.raises(ValueError, match=r"got no parameters.*used up"):
+        optim.SGD([])
+
+
+def test_a_computed_tensor():
+    with pytest.raises(ValueError, match=r"parameter 1 .*shape \(1,\).*computed.*detach"):
+        optim.SGD([one(), one() * 2])
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        (one(), r"write \[p\]"),
+        ({"params": [one()]}, r"write \[group\]"),
+        ({one()}, "a set has no order"),
+        (3, "saw int"),
+        ("abc", "saw str"),
+        (numpy.ones(2), "saw numpy.ndarray"),
+        ([numpy.ones(2)], "parameter 0 .*numpy.ndarray, not a Tensor"),
+        ([[one()]], "list, not a Tensor"),
+        ([{"lr": 1.0}], 'dict with "params"'),
+        ([{"params": [one()]}, one()], "parameter 0 .*dict, not a Tensor"),
+    ],
+)
+def test_what_is_no_list_of_parameters(params, said):
+    with pytest.raises(TypeError, match=said):
+        optim.SGD(params)
+
+
+def test_one_parameter_in_two_groups():
+    p = one()
+    with pytest.raises(ValueError, match=r"group 0 already.*one"):
+        optim.SGD([{"params": [p]}, {"params": [p]}])
+
+
+def test_names_for_some():
+    with pytest.raises(ValueError, match="name all or none"):
+        optim.SGD([("a", one()), one()])
+    optimizer = optim.SGD([("a", one())])
+    with pytest.raises(ValueError, match="name all or none"):
+        optimizer.add_param_group({"params": [one()]})
+
+
+def test_states_that_do_not_fit_are_refused_and_change_nothing():
+    p = with_gradient(one(), 1.0)
+    adam = optim.Adam([p], lr=0.5)
+    adam.step()
+    saved = adam.state_dict()
+    with pytest.raises(ValueError, match="another optimizer's state"):
+        optim.SGD([p]).load_state_dict(saved)
+    with pytest.raises(ValueError, match=r"\[1\] parameters, the optimizer's \[2\]"):
+        optim.Adam([p, one()]).load_state_dict(saved)
+    wide = portanet.tensor([1.0, 2.0], dtype=portanet.float64, requires_grad=True)
+    other = optim.Adam([wide], lr=0.25)
+    with pytest.raises(ValueError, match=r"exp_avg of parameter 0 has shape \(1,\), the parameter \(2,\)"):
+        other.load_state_dict(saved)
+    with pytest.raises(ValueError, match="lr=-1"):
+        other.load_state_dict({"state": {}, "param_groups": [{"params": [0], "lr": -1}]})
+    with pytest.raises(ValueError, match=r"entries for \[7\]"):
+        other.load_state_dict({**saved, "state": {7: {}}})
+    assert other.param_groups[0]["lr"] == 0.25 and not other.state
+    with pytest.raises(ValueError, match=r"'optimizer\.0\.exp_avg' does not name"):
+        adam.load_state_arrays({"optimizer.0.exp_avg": numpy.ones(1)})
+    with pytest.raises(ValueError, match="a state for parameter 3, but there are 1"):
+        adam.load_state_arrays({"3.exp_avg": numpy.ones(1)})
+    assert adam.state[p]["step"] == 1
