@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from portanet.library import namespace_of
+from portanet.pullback import conjugated, pull_back
 from portanet.tape import Leaf, Node, Rule, recording
-from portanet.tensor import Tensor, pull_back
+from portanet.tensor import Tensor
 
 __all__ = [
     "Function", "checkpoint", "enable_grad", "grad", "hessian", "inference_mode", "is_grad_enabled", "jacobian",
@@ -127,7 +128,7 @@ def grad(
             raise RuntimeError(f"autograd.grad: input {i} does not require grad; call requires_grad_() on it first.")
         nodes.append(x._node)
     retain = create_graph if retain_graph is None else retain_graph
-    found = pull_back(outputs, gradients, wanted=set(nodes), retain=retain, create=create_graph)
+    found = pull_back(Tensor, outputs, gradients, wanted=set(nodes), retain=retain, create=create_graph)
     for i, node in enumerate(nodes):
         if node not in found and not allow_unused:
             raise RuntimeError(
@@ -301,7 +302,7 @@ class Function:
         parents = [argument._node if isinstance(argument, Tensor) else None for argument in args]
         ctx.needs_input_grad = tuple([parent is not None for parent in parents])
         with no_grad():
-            result = cls.forward(ctx, *[argument.detach() if isinstance(argument, Tensor) else argument for argument in args])
+            result = cls.forward(ctx, *[x.detach() if isinstance(x, Tensor) else x for x in args])
         several = isinstance(result, (list, tuple))
         results = [output.detach() for output in _sequence(result)]
         if not recording.get() or not any(ctx.needs_input_grad):
@@ -325,20 +326,19 @@ def _call_backward(cls: type[Function], ctx: Context, several: bool, xp: Any, g:
     if lifted:  # what was saved is found again by identity: an argument, or the result
         ctx._now = {id(t._raw): t for t in [*y, *args] if isinstance(t, Tensor)}
     outputs = [out if lifted else Tensor(out) for out in y]
-    given = [_conjugate(slot if isinstance(slot, Tensor) else Tensor(slot)) if slot is not None else namespace_of(out).zeros_like(out)
-             for slot, out in zip(g, outputs, strict=True)]  # fmt: skip
+    given = [
+        namespace_of(out).zeros_like(out) if slot is None else conjugated(slot if lifted else Tensor(slot))
+        for slot, out in zip(g, outputs, strict=True)
+    ]
     try:
         found = _sequence(cls.backward(ctx, *given))
     finally:
         ctx._now = {}
     if len(found) != len(args):
-        raise RuntimeError(f"{cls.__name__}.backward returned {len(found)} gradients for {len(args)} arguments of forward.")
-    found = [None if one is None else _conjugate(one) for one in found]
+        name = cls.__name__
+        raise RuntimeError(f"{name}.backward returned {len(found)} gradients for {len(args)} arguments of forward.")
+    found = [None if one is None else conjugated(one) for one in found]
     return found if lifted else [None if one is None else one._raw for one in found]
-
-
-def _conjugate(x: Tensor) -> Tensor:
-    return namespace_of(x).conj(x) if x.dtype.kind == "complex floating" else x  # type: ignore[no-any-return]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -422,13 +422,13 @@ def _recompute(
     with enable_grad(), _replaying(states):
         outputs = _sequence(function(*inner))
     pairs = [(o, s) for o, s in zip(outputs, g, strict=True) if s is not None and o._node is not None]
-    cotangents = [_conjugate(s if isinstance(s, Tensor) else Tensor(s)) for _, s in pairs]
+    cotangents = [conjugated(s if isinstance(s, Tensor) else Tensor(s)) for _, s in pairs]
     nodes = [x._node if isinstance(x, Tensor) else None for x in inner] + list(outside)
     wanted = {node for node in nodes if node is not None}
-    found = pull_back([o for o, _ in pairs], cotangents, wanted=wanted, ends=True, retain=lifted, create=lifted)
+    found = pull_back(Tensor, [o for o, _ in pairs], cotangents, wanted=wanted, ends=True, retain=lifted, create=lifted)
     arrived = [None if node is None else found.get(node) for node in nodes]
-    conjugated = [None if one is None else _conjugate(one) for one in arrived]
-    return conjugated if lifted else [None if one is None else one._raw for one in conjugated]
+    cotangents = [None if one is None else conjugated(one) for one in arrived]
+    return cotangents if lifted else [None if one is None else one._raw for one in cotangents]
 
 
 def _floating_leaf(x: Any) -> Tensor:

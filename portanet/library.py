@@ -215,7 +215,7 @@ def text(raw: Any, indent: str) -> str:
 
 
 def move(raw: Any, library: Library, device: Any = None) -> Any:
-    """A raw array carried to ``library`` and ``device``: by DLPack, without a copy, where both ends can; else by the host."""
+    """A raw array carried to ``library`` and ``device``: by DLPack where both ends can, else by the host."""
     source = namespace_of(raw)
     device = library.device(device)
     if source is library:
@@ -241,7 +241,7 @@ def require_same(name: str, a: Any, b: Any) -> None:
 
 
 def explained(name: str, values: Any, problem: Exception) -> Exception:
-    """The error of a library, put in terms of what portanet's caller did; ``problem`` itself where there is no better."""
+    """A library's error in terms of what portanet's caller did; ``problem`` itself where there is no better."""
     arrays = [value for value in values if type(value) in libraries]
     devices = [device_of(array) for array in arrays]
     for device in devices[1:]:
@@ -260,5 +260,5 @@ def as_numpy(raw: Any, dtype: Any, copy: bool | None) -> Any:
 
 
 def kind_of(obj: Any) -> str:
-    """``b``, ``i``, ``f`` or ``c``: whether Python numbers, in lists or not, are truth values, whole, real or complex."""
+    """``b``, ``i``, ``f`` or ``c``: whether Python numbers, in lists or not, are truths, whole, real or complex."""
     return numpy.asarray(obj).dtype.kind

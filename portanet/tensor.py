@@ -10,7 +10,9 @@ from portanet import library as lib
 from portanet.backend import destination
 from portanet.dtypes import DType
 from portanet.library import PYTHON_SCALARS, explained, libraries, namespace_of, operand, require_same
-from portanet.tape import Leaf, Node, Output, Rule, recording, walk
+from portanet.pullback import pull_back
+from portanet.reading import Reading
+from portanet.tape import Leaf, Node, Output, Rule, recording
 from portanet.vjps import rule as rule_of
 
 __all__ = ["Tensor"]
@@ -99,7 +101,7 @@ def _other(name: str, a: Any, other: Any) -> Any:
     return b
 
 
-class Tensor:
+class Tensor(Reading):
     """An array that remembers how it was computed, where a gradient is wanted.
 
     It wraps one array of any Array API library and has the attributes, methods and operators that the standard gives
@@ -120,11 +122,9 @@ class Tensor:
     tensor([2., 4.], dtype=float64)
     """
 
-    __slots__ = ("__weakref__", "_node", "_raw")
+    __slots__ = ("__weakref__",)
     __array_ufunc__ = None  # NumPy then leaves its operators with a Tensor to the Tensor
     __array_priority__ = 1000.0
-    _raw: Any
-    _node: Node | None
 
     def __init__(self, raw: Any, node: Node | None = None) -> None:
         if type(raw) not in libraries:
@@ -133,35 +133,6 @@ class Tensor:
         self._node = node
 
     # ------------------------------------------------------------------------------------------------ attributes
-
-    @property
-    def dtype(self) -> DType:
-        """The data type of the elements."""
-        raw = self._raw
-        return namespace_of(raw).dtype_of(raw.dtype)
-
-    @property
-    def device(self) -> Any:
-        """The device that holds the elements, as the library names it."""
-        return lib.device_of(self._raw)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The lengths of the axes."""
-        return tuple(self._raw.shape)
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return int(self._raw.ndim)
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        size = 1
-        for length in self._raw.shape:
-            size *= length
-        return size
 
     @property
     def T(self) -> Tensor:
@@ -176,16 +147,6 @@ class Tensor:
         if self.ndim < 2:
             raise ValueError(f"x.mT needs at least two axes, this has shape {self.shape}.")
         return apply("matrix_transpose", self)
-
-    @property
-    def backend(self) -> str:
-        """The name of the library that holds the elements."""
-        return str(namespace_of(self._raw).library_name)
-
-    @property
-    def array(self) -> Any:
-        """The array of the library itself, not copied. It is not to be written to."""
-        return self._raw
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         """The namespace of functions that take Tensors: portanet itself."""
@@ -218,7 +179,7 @@ class Tensor:
         if requires_grad and self._node is None:
             if self.dtype.kind not in ("real floating", "complex floating"):
                 raise TypeError(
-                    f"a gradient needs a floating dtype, this is {self.dtype}; write portanet.astype(x, portanet.float32)."
+                    f"a gradient needs a floating dtype, this is {self.dtype}; write x.to(portanet.float32)."
                 )
             self._node = Leaf()
         elif not requires_grad and self._node is not None:
@@ -267,7 +228,7 @@ class Tensor:
         >>> x.grad
         tensor([ 3., 30.])
         """
-        found = pull_back([self], [gradient], retain=retain_graph or create_graph, create=create_graph)
+        found = pull_back(Tensor, [self], [gradient], retain=retain_graph or create_graph, create=create_graph)
         for node, g in found.items():
             if isinstance(node, Leaf):
                 node.grad = g if node.grad is None else _added(node.grad, g, create_graph)
@@ -295,7 +256,7 @@ class Tensor:
         """The same elements as a constant: gradients stop here."""
         return Tensor(self._raw)
 
-    # ------------------------------------------------------------------------------------------- moving and reading
+    # ------------------------------------------------------------------------------------------- moving
 
     def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
         """This Tensor on another device of its own library; gradients come back the same way."""
@@ -305,9 +266,9 @@ class Tensor:
     def to(self, *targets: Any, device: Any = None, dtype: Any = None) -> Tensor:
         """This Tensor in another library, on another device, of another dtype, as the arguments say.
 
-        ``x.to("torch")``, ``x.to("cuda:0")``, ``x.to("cupy:1")``, ``x.to(portanet.float64)``, or several at once. A move between
-        libraries shares memory by DLPack where both can, and copies through the host otherwise. It is part of
-        the graph: gradients come back to where the Tensor came from.
+        ``x.to("torch")``, ``x.to("cuda:0")``, ``x.to("cupy:1")``, ``x.to(portanet.float64)``, or several at once. A
+        move between libraries shares memory by DLPack where both can, and copies through the host otherwise. It is part
+        of the graph: gradients come back to where the Tensor came from.
 
         >>> import portanet
         >>> portanet.asarray([1.0]).to("numpy", portanet.float64).dtype
@@ -317,84 +278,11 @@ class Tensor:
         x = moved(self, library, device)
         return x if dtype is None or x.dtype is dtype else cast(x, dtype)
 
-    def item(self) -> bool | int | float | complex:
-        """The single element as a Python number."""
-        if self.size != 1:
-            raise ValueError(f"item() needs exactly one element, this has shape {self.shape}; use tolist().")
-        return lib.to_numpy(self._raw).item()
-
-    def numpy(self) -> Any:
-        """The elements as a NumPy array, copied from the device where needed. Raises where a gradient would be lost."""
-        self._refuse_to_lose_gradient("numpy()")
-        return lib.to_numpy(self._raw)
-
-    def tolist(self) -> Any:
-        """The elements as nested lists of Python numbers."""
-        return lib.to_numpy(self._raw).tolist()
-
-    def _refuse_to_lose_gradient(self, what: str) -> None:
-        if self._node is not None:
-            raise RuntimeError(f"{what} would drop the gradient of a Tensor that requires grad; write x.detach() first.")
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        self._refuse_to_lose_gradient("conversion to a NumPy array")
-        return lib.as_numpy(self._raw, dtype, copy)
-
-    def __dlpack__(
-        self,
-        *,
-        stream: Any = None,
-        max_version: tuple[int, int] | None = None,
-        dl_device: tuple[Any, int] | None = None,
-        copy: bool | None = None,
-    ) -> Any:
-        self._refuse_to_lose_gradient("DLPack export")
-        given = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
-        return self._raw.__dlpack__(**{name: value for name, value in given.items() if value is not None})
-
-    def __dlpack_device__(self) -> Any:
-        return self._raw.__dlpack_device__()
-
-    def __bool__(self) -> bool:
-        return bool(self._raw)
-
-    def __int__(self) -> int:
-        return int(self._raw)
-
-    def __float__(self) -> float:
-        return float(self._raw)
-
-    def __complex__(self) -> complex:
-        return complex(self._raw)
-
-    def __index__(self) -> int:
-        return operator.index(self._raw)
-
-    def __len__(self) -> int:
-        if self.ndim == 0:
-            raise TypeError("len() of a Tensor with no axes.")
-        return int(self._raw.shape[0])
-
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:
             raise TypeError("a Tensor with no axes cannot be iterated over.")
         rest = (slice(None),) * (self.ndim - 1)
         return iter([self[(i, *rest)] for i in range(len(self))])
-
-    def __repr__(self) -> str:
-        shown = ["tensor(" + lib.text(self._raw, "tensor(")]
-        if self.dtype.kind in ("real floating", "complex floating") and self.dtype.name not in ("float32", "complex64"):
-            shown.append(f"dtype={self.dtype}")
-        if self.backend != "numpy":
-            shown.append(f"backend={self.backend!r}")
-        if isinstance(self._node, Leaf):
-            shown.append("requires_grad=True")
-        elif self._node is not None and self._node.rule is not None:
-            shown.append(f"from={self._node.rule.name}")
-        return ", ".join(shown) + ")"
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.ndim == 0 else format(str(self), spec)
 
     __hash__ = object.__hash__
 
@@ -528,7 +416,7 @@ def apply(name: str, *args: Any, **options: Any) -> Any:
             given, argument = argument, operand(argument)
             if argument is NotImplemented:
                 raise TypeError(
-                    f"{name}: expected an array or a number, saw {type(given).__name__}; portanet.asarray makes an array."
+                    f"{name}: expected an array or a number, saw {type(given).__name__}; portanet.asarray makes one."
                 )
         if type(argument) in libraries:
             if first is None:
@@ -579,77 +467,6 @@ def moved(x: Tensor, library: Any, device: Any) -> Tensor:
 def cast(x: Tensor, dtype: DType) -> Tensor:
     """``x`` with another dtype."""
     return apply("cast", x, dtype=namespace_of(x._raw).raw_dtype(dtype))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The way back, with the conjugation that turns the tape's transposes into PyTorch's gradients done at the door.
-
-
-def pull_back(
-    outputs: list[Tensor],
-    gradients: list[Any],
-    *,
-    wanted: set[Node] | None = None,
-    ends: bool = False,
-    retain: bool = False,
-    create: bool = False,
-) -> dict[Node, Tensor]:
-    """The gradients that arrive at the ``wanted`` nodes (None: at every leaf), as Tensors."""
-    seeds = [_seed(output, gradient, create) for output, gradient in zip(outputs, gradients, strict=True)]
-    token = recording.set(create)
-    try:
-        found = walk(seeds, wanted=wanted, ends=ends, retain=retain, lift=_lift if create else None, hooked=_hooked)
-        # At the last moment, so that a real gradient never pays for it.
-        return {node: _conjugated(g if create else Tensor(g)) for node, g in found.items()}
-    finally:
-        recording.reset(token)
-
-
-def _seed(output: Tensor, gradient: Any, create: bool) -> tuple[Node, Any]:
-    if output._node is None:
-        raise RuntimeError(
-            "backward needs a Tensor that requires grad, and nothing this one was computed from does; call "
-            "requires_grad_() on an input, and check that no_grad() is not active."
-        )
-    if gradient is None:
-        if output.size != 1:
-            raise RuntimeError(
-                f"backward without a gradient needs a single element, this has shape {output.shape}; reduce it with "
-                "portanet.sum or portanet.mean, or pass gradient= of that shape."
-            )
-        gradient = Tensor(namespace_of(output._raw).ones_like(output._raw))
-    else:
-        if not isinstance(gradient, Tensor):
-            gradient = Tensor(gradient)
-        require_same("backward", output._raw, gradient._raw)
-        if gradient.shape != output.shape:
-            raise ValueError(f"gradient has shape {gradient.shape}, the Tensor {output.shape}; they must be equal.")
-        gradient = _conjugated(gradient)
-    return output._node, gradient if create else gradient._raw
-
-
-def _lift(value: Any, node: Node | None) -> Any:
-    if isinstance(value, tuple):
-        return tuple([Tensor(y, Output(node, i) if node is not None else None) for i, y in enumerate(value)])
-    if value is None:  # what a checkpoint used without being given it: known by its node alone
-        return None
-    return Tensor(value, node) if node is not None or type(value) in libraries else value
-
-
-def _hooked(hook: Callable[[Any], Any], g: Any) -> Any:
-    if isinstance(g, list):
-        return g
-    lifted = isinstance(g, Tensor)
-    given = _conjugated(g if lifted else Tensor(g))
-    result = hook(given)
-    if result is None:
-        return g
-    result = _conjugated(result if isinstance(result, Tensor) else Tensor(result))
-    return result if lifted else result._raw
-
-
-def _conjugated(g: Tensor) -> Tensor:
-    return apply("conj", g) if g.dtype.kind == "complex floating" else g
 
 
 def _added(a: Tensor, b: Tensor, create: bool) -> Tensor:

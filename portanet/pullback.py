@@ -1,0 +1,76 @@
+"""The way back for Tensors: seeds in, gradients out, and the conjugation between transposes and gradients at the door.
+
+The class of Tensors stands above this floor, so it is handed in: ``make(raw, node)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from portanet.library import as_array, libraries, namespace_of, require_same
+from portanet.reading import Reading
+from portanet.tape import Node, Output, recording, walk
+
+
+def pull_back(
+    make: Callable[..., Any],
+    outputs: list[Any],
+    gradients: list[Any],
+    *,
+    wanted: set[Node] | None = None,
+    ends: bool = False,
+    retain: bool = False,
+    create: bool = False,
+) -> dict[Node, Any]:
+    """The gradients that arrive at the ``wanted`` nodes (None: at every leaf), as Tensors."""
+    seeds = [_seed(make, output, gradient, create) for output, gradient in zip(outputs, gradients, strict=True)]
+
+    def lift(value: Any, node: Node | None) -> Any:
+        if isinstance(value, tuple):
+            return tuple([make(y, Output(node, i) if node is not None else None) for i, y in enumerate(value)])
+        if value is None:  # what a checkpoint used without being given it: known by its node alone
+            return None
+        return make(value, node) if node is not None or type(value) in libraries else value
+
+    def hooked(hook: Callable[[Any], Any], g: Any) -> Any:
+        result = hook(conjugated(g if create else make(g)))
+        if result is None:
+            return g
+        result = conjugated(result if isinstance(result, Reading) else make(result))
+        return result if create else result._raw
+
+    token = recording.set(create)
+    try:
+        found = walk(seeds, wanted=wanted, ends=ends, retain=retain, lift=lift if create else None, hooked=hooked)
+        return {node: conjugated(g if create else make(g)) for node, g in found.items()}
+    finally:
+        recording.reset(token)
+
+
+def _seed(make: Callable[..., Any], output: Any, gradient: Any, create: bool) -> tuple[Node, Any]:
+    if output._node is None:
+        raise RuntimeError(
+            "backward needs a Tensor that requires grad, and nothing this one was computed from does; call "
+            "requires_grad_() on an input, and check that no_grad() is not active."
+        )
+    if gradient is None:
+        if output.size != 1:
+            raise RuntimeError(
+                f"backward without a gradient needs a single element, this has shape {output.shape}; reduce it with "
+                "portanet.sum or portanet.mean, or pass gradient= of that shape."
+            )
+        gradient = make(namespace_of(output._raw).ones_like(output._raw))
+    else:
+        if not isinstance(gradient, Reading):
+            gradient = make(as_array(gradient))
+        require_same("backward", output._raw, gradient._raw)
+        if gradient.shape != output.shape:
+            raise ValueError(f"gradient has shape {gradient.shape}, the Tensor {output.shape}; they must be equal.")
+        gradient = conjugated(gradient)
+    return output._node, gradient if create else gradient._raw
+
+
+def conjugated(g: Any) -> Any:
+    """A transpose's cotangent as PyTorch's gradient, or back: the complex conjugate."""
+    return namespace_of(g).conj(g) if g.dtype.kind == "complex floating" else g
