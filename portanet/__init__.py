@@ -1,6 +1,6 @@
 """portanet: neural networks and gradients on any array library that follows the Python Array API standard."""
 
-from portanet import autograd as autograd, testing as testing
+from portanet import autograd as autograd, nn as nn, random as random, testing as testing
 from portanet.autograd import enable_grad as enable_grad, inference_mode as inference_mode, no_grad as no_grad
 from portanet.backend import (
     available_backends as available_backends,
@@ -12,6 +12,13 @@ from portanet.backend import (
 )
 from portanet.namespace import *  # noqa: F403
 from portanet.namespace import __array_namespace_info__ as __array_namespace_info__
+from portanet.random import (
+    manual_seed as manual_seed,
+    rand as rand,
+    randint as randint,
+    randn as randn,
+    randperm as randperm,
+)
 from portanet.tensor import Tensor as Tensor
 
 __version__ = "0.1.0"
