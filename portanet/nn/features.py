@@ -1,7 +1,7 @@
 """Features phi(x) chosen by hand: functions, and modules without parameters to put before a `Linear`.
 
-The model y(x, w) = sum_j w_j phi_j(x) is then ``Sequential(PolynomialFeatures(3), Linear(4, 1, bias=False))``: linear in
-w, and trained by the same loop as a network.
+The model y(x, w) = sum_j w_j phi_j(x) is then ``Sequential(PolynomialFeatures(3), Linear(4, 1, bias=False))``: linear
+in w, and trained by the same loop as a network.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def _check_points(name: str, x: Any, dimension: int | None = None) -> None:
             f"{tuple(raw.shape)}; one number a point is a column: portanet.expand_dims(x, -1)."
         )
     if dtype_of(raw).kind != "real floating":
-        raise TypeError(f"{name}: expected a real floating input, saw {dtype_of(raw)}; portanet.astype(x, portanet.float32).")
+        raise TypeError(
+            f"{name}: expected a real floating input, saw {dtype_of(raw)}; portanet.astype(x, portanet.float32)."
+        )
 
 
 def fourier(x: Any, frequencies: Any) -> Any:
@@ -186,9 +188,12 @@ class FourierFeatures(Module):
         >>> portanet.nn.FourierFeatures.harmonics(2, period=2.0).frequencies
         tensor([[0.5, 1. ]])
         """
-        row = [k / period for k in range(1, count + 1)]
-        zero = [0.0] * count
-        return cls([sum([row if j == i else zero for j in range(in_features)], []) for i in range(in_features)])
+        rows = []
+        for i in range(in_features):
+            row = [0.0] * (in_features * count)
+            row[i * count : (i + 1) * count] = [k / period for k in range(1, count + 1)]
+            rows.append(row)
+        return cls(rows)
 
     @classmethod
     def random(cls, in_features: int, count: int, scale: float = 1.0, generator: Generator | None = None) -> Self:
@@ -217,7 +222,8 @@ class RadialBasisFeatures(Module):
         centres: of shape (M, D), or (M,) for D = 1: an array, or lists, which get the default dtype.
         width: of every bell, or (M,) of each; positive.
 
-    Shapes: (..., D) -> (..., M); ``in_features`` and ``out_features`` have the numbers. Buffers: ``centres``, ``width``.
+    Shapes: (..., D) -> (..., M); ``in_features`` and ``out_features`` have the numbers. Buffers: ``centres`` and
+    ``width``.
 
     >>> import portanet
     >>> portanet.nn.RadialBasisFeatures([0.0, 0.5, 1.0], width=0.5)(portanet.zeros((5, 1))).shape
@@ -237,7 +243,9 @@ class RadialBasisFeatures(Module):
         width = width * ones(()) if isinstance(width, (int, float)) else asarray(width).detach()
         width = width.to(centres.backend, centres.device, centres.dtype)
         if width.shape not in ((), (centres.shape[0],)):
-            raise ValueError(f"RadialBasisFeatures: width is one number or {centres.shape[0]}, saw shape {width.shape}.")
+            raise ValueError(
+                f"RadialBasisFeatures: width is one number or {centres.shape[0]}, saw shape {width.shape}."
+            )
         if not bool(namespace_of(width).all(width > 0)):
             raise ValueError("RadialBasisFeatures: a width must be positive.")
         self.register_buffer("centres", centres)

@@ -1,7 +1,8 @@
 """Starting values of parameters, under PyTorch's names: each gives a Tensor new values in place, and returns it.
 
-The random ones take ``generator=`` (None: `portanet.random.default_generator`), and the same seed gives the same uniform
-numbers on every library and device. A slice of a Tensor is a Tensor of its own here: fill the whole, not a part.
+The random ones take ``generator=`` (None: `portanet.random.default_generator`), and the same seed gives the same
+uniform numbers on every library and device. A slice of a Tensor is a Tensor of its own here: fill the whole, not a
+part.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def _fill(tensor: T, raw: Any) -> T:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"nn.init fills Tensors in place, saw {type(tensor).__name__}.")
     if not tensor.is_leaf:
-        raise RuntimeError("nn.init: this Tensor was computed under the tape; fill what it was computed from, or x.detach().")
+        raise RuntimeError(
+            "nn.init: this Tensor was computed under the tape; fill what it was computed from, or x.detach()."
+        )
     tensor._raw = raw
     return tensor
 
@@ -83,8 +86,8 @@ def trunc_normal_(
     share = _normal_below((b - mean) / std) - _normal_below((a - mean) / std) if std > 0 else 0.0
     if share < 1e-3:
         raise ValueError(
-            f"trunc_normal_: [a, b] = [{a}, {b}] holds a share of {share:.1e} of the normal distribution with mean={mean} and "
-            f"std={std}, too little to draw from; use uniform_ there."
+            f"trunc_normal_: [a, b] = [{a}, {b}] holds a share of {share:.1e} of the normal distribution with "
+            f"mean={mean} and std={std}, too little to draw from; use uniform_ there."
         )
     raw = _drawn(random.normal, tensor, mean, std, generator=generator)
     xp = namespace_of(raw)
@@ -187,7 +190,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor by which weights before an activation are made larger, so that signals keep their size through it.
 
     Args:
-        nonlinearity: ``"linear"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"``, ``"selu"`` or a convolution's name.
+        nonlinearity: ``"linear"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"``, ``"selu"`` or a
+            convolution's name.
         param: for ``"leaky_relu"`` its slope below 0; None: 0.01.
 
     >>> import portanet
@@ -205,7 +209,9 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 def _fans(tensor: Tensor) -> tuple[int, int]:
     """The numbers of inputs to and outputs from a unit of a layer with weights (out, in, ...)."""
     if tensor.ndim < 2:
-        raise ValueError(f"this initialisation needs weights (out, in, ...), at least two axes; saw shape {tensor.shape}.")
+        raise ValueError(
+            f"this initialisation needs weights (out, in, ...), at least two axes; saw shape {tensor.shape}."
+        )
     field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
 
@@ -250,7 +256,7 @@ def kaiming_uniform_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> T:
-    """Uniform in +-gain sqrt(3 / fan), so that signals keep their size forward (fan_in) or gradients backward (fan_out).
+    """Uniform in +-gain sqrt(3 / fan): signals keep their size forward (fan_in), or gradients backward (fan_out).
 
     He, Zhang, Ren and Sun 2015, "Delving deep into rectifiers".
 
@@ -286,10 +292,10 @@ def kaiming_normal_(
 
 
 def orthogonal_(tensor: T, gain: float = 1.0, generator: Generator | None = None) -> T:
-    """A random matrix with orthonormal rows (or columns, where it has fewer), times ``gain``; axes after the first are joined.
+    """A random matrix with orthonormal rows (or columns, where it has fewer), times ``gain``.
 
-    The Q of a normal matrix, its signs those that make R's diagonal positive: evenly distributed. Saxe, McClelland and
-    Ganguli 2013, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks".
+    Axes after the first are joined. It is the Q of a normal matrix, its signs those that make R's diagonal positive,
+    which is evenly distributed. Saxe, McClelland and Ganguli 2013, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks".
 
     Raises:
         ValueError: fewer than two axes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from portanet.nn.hooks import RemovableHandle, hooked
 from portanet.nn.parameter import Buffer, Parameter
@@ -52,6 +52,10 @@ class Module:
         fields["_transient_buffers"] = set()
         fields["_forward_pre_hooks"] = {}
         fields["_forward_hooks"] = {}
+
+    if TYPE_CHECKING:  # what is registered by name is unknown to a type checker
+
+        def __getattr__(self, name: str) -> Any: ...
 
     # ---------------------------------------------------------------------------------------------------- calling
 
@@ -155,7 +159,7 @@ class Module:
             raise KeyError(f"{type(self).__name__} has another attribute {name!r} already; name the {kind} otherwise.")
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Add a parameter under ``name``; None keeps the place of one that is left out, as a layer without bias does."""
+        """Add a parameter under ``name``; None keeps the place of one that is left out, as a bias may be."""
         self._checked_name(name, "_parameters", "parameter")
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(f"parameter {name!r} must be a portanet.nn.Parameter or None, saw {type(param).__name__}.")
@@ -165,7 +169,9 @@ class Module:
         """Add a buffer, state that is not trained, under ``name``; without ``persistent`` the `state_dict` skips it."""
         self._checked_name(name, "_buffers", "buffer")
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(f"buffer {name!r} must be a Tensor or None, saw {type(tensor).__name__}; see portanet.asarray.")
+            raise TypeError(
+                f"buffer {name!r} must be a Tensor or None, saw {type(tensor).__name__}; see portanet.asarray."
+            )
         transient = self.__dict__["_transient_buffers"]
         transient.discard(name) if persistent else transient.add(name)
         self._put("_buffers", name, tensor)
@@ -262,15 +268,15 @@ class Module:
                 known = ", ".join(module._modules) or "none"
                 raise AttributeError(f"{type(module).__name__} {walked!r} has no submodule {part!r}; it has {known}.")
             module, walked = below, f"{walked}.{part}" if walked else part
-        return module  # type: ignore[no-any-return]
+        return module
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter of a dotted name."""
-        return self._get(target, "_parameters", "parameter")  # type: ignore[no-any-return]
+        return self._get(target, "_parameters", "parameter")
 
     def get_buffer(self, target: str) -> Tensor:
         """The buffer of a dotted name."""
-        return self._get(target, "_buffers", "buffer")  # type: ignore[no-any-return]
+        return self._get(target, "_buffers", "buffer")
 
     def _get(self, target: str, table: str, kind: str) -> Any:
         place, _, name = target.rpartition(".")

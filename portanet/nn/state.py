@@ -43,7 +43,7 @@ def copied(given: Any, like: Any) -> Any:
 
 
 def carried(raw: Any, targets: tuple[Any, ...], device: Any, dtype: Any) -> Any:
-    """A raw array where ``targets`` say; of a complex one both parts get the dtype, and whole numbers keep their own."""
+    """A raw array where ``targets`` say; both parts of a complex one get the dtype, whole numbers keep theirs."""
     source = namespace_of(raw)
     library, device, dtype = destination(targets, source, device, dtype)
     if dtype is not None and dtype.kind != "real floating":

@@ -32,7 +32,7 @@ def dtype_of(raw: Any) -> DType:
 
 
 def refuse_dtype(name: str, x: Any, parameter: Any) -> None:
-    """Raise the TypeError for an input whose dtype (or library) is not that of the parameters: promotion would hide it."""
+    """Raise TypeError for an input whose dtype or library is not that of the parameters: promotion would hide it."""
     require_same(name, x, parameter)
     given, own = dtype_of(x), dtype_of(parameter)
     if given is own:

@@ -67,9 +67,13 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
     out, in1, in2 = w.shape
     for which, x, length in (("first", a, in1), ("second", b, in2)):
         if x.ndim == 0 or x.shape[-1] != length:
-            raise ValueError(f"Bilinear({in1}, {in2}): the {which} input has shape {tuple(x.shape)}; its last axis is not {length}.")
+            raise ValueError(
+                f"Bilinear({in1}, {in2}): the {which} input has shape {tuple(x.shape)}; its last axis is not {length}."
+            )
     if tuple(a.shape[:-1]) != tuple(b.shape[:-1]):
-        raise ValueError(f"Bilinear: inputs of shapes {tuple(a.shape)} and {tuple(b.shape)} differ before the last axis.")
+        raise ValueError(
+            f"Bilinear: inputs of shapes {tuple(a.shape)} and {tuple(b.shape)} differ before the last axis."
+        )
     require_dtype("Bilinear", input1, weight, bias)
     require_dtype("Bilinear", input2, weight)
     xp = common_namespace(input1, input2, weight, bias)

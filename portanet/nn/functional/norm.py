@@ -17,7 +17,8 @@ def layer_norm(
 ) -> Any:
     """Each example standardised over its last axes, then scaled and shifted: y = (x - E x) / sqrt(Var x + eps) w + b.
 
-    The variance is that of the values at hand, divided by their number. Ba, Kiros and Hinton 2016, "Layer normalization".
+    The variance is that of the values at hand, divided by their number. Ba, Kiros and Hinton 2016, "Layer
+    normalization".
 
     Args:
         input: x, of shape (..., *normalized_shape).
@@ -117,13 +118,16 @@ def _check_batch(x: Any, training: bool, **of_channels: Any) -> None:
         raise ValueError(f"BatchNorm: the input must have axes (N, C, ...), saw shape {tuple(x.shape)}.")
     for name, values in of_channels.items():
         if values is not None and tuple(values.shape) != (x.shape[1],):
-            raise ValueError(f"BatchNorm: {x.shape[1]} channels in the input (shape {tuple(x.shape)}), {name} has {tuple(values.shape)}.")
+            raise ValueError(
+                f"BatchNorm: {x.shape[1]} channels in the input (shape {tuple(x.shape)}), {name} has shape "
+                f"{tuple(values.shape)}."
+            )
     if (of_channels["running_mean"] is None) != (of_channels["running_var"] is None):
         raise ValueError("BatchNorm: give running_mean and running_var both, or neither.")
     if training and math.prod(x.shape) == x.shape[1] and x.shape[1] > 0:
         raise ValueError(
-            f"BatchNorm: one value for each channel (shape {tuple(x.shape)}) has no variance to train with; take larger "
-            "batches (drop_last=True), or call eval()."
+            f"BatchNorm: one value for each channel (shape {tuple(x.shape)}) has no variance to train with; take "
+            "larger batches (drop_last=True), or call eval()."
         )
     if not training and of_channels["running_mean"] is None:
         raise ValueError("BatchNorm: without training=True it needs running_mean and running_var.")

@@ -29,7 +29,9 @@ def rational(input: Any, numerator: Any, denominator: Any) -> Any:
     """
     for name, coefficients in (("numerator", raw_of(numerator)), ("denominator", raw_of(denominator))):
         if coefficients.ndim != 1 or coefficients.shape[0] == 0:
-            raise ValueError(f"rational: the {name} needs coefficients of shape (degree + 1,), saw {tuple(coefficients.shape)}.")
+            raise ValueError(
+                f"rational: the {name} needs coefficients of shape (degree + 1,), saw {tuple(coefficients.shape)}."
+            )
     require_dtype("Rational", input, numerator, denominator)
     xp = common_namespace(input, numerator, denominator)
     return xp.horner(input, numerator) / xp.horner(input, denominator)

@@ -41,9 +41,13 @@ def embedding(
     """
     indices, w = raw_of(input), raw_of(weight)
     if "integer" not in dtype_of(indices).kind:
-        raise TypeError(f"Embedding: indices must be integers, saw {dtype_of(indices)}; portanet.astype(x, portanet.int64).")
+        raise TypeError(
+            f"Embedding: indices must be integers, saw {dtype_of(indices)}; portanet.astype(x, portanet.int64)."
+        )
     if w.ndim != 2:
-        raise ValueError(f"embedding: the weight must have shape (num_embeddings, embedding_dim), saw {tuple(w.shape)}.")
+        raise ValueError(
+            f"embedding: the weight must have shape (num_embeddings, embedding_dim), saw {tuple(w.shape)}."
+        )
     count = w.shape[0]
     if padding_idx is not None:
         if not -count <= padding_idx < count:
@@ -66,7 +70,9 @@ def _limit_norms(weight: Any, indices: Any, max_norm: float, norm_type: float) -
         norms = xp.max(sizes, axis=1) if norm_type == math.inf else xp.sum(sizes**norm_type, axis=1) ** (1 / norm_type)
         flat = xp.reshape(Tensor(indices), (-1,))
         places = xp.positions(weight)
-        used = xp.scatter_add(xp.zeros_like(norms), xp.astype(flat, places.dtype), xp.ones_like(xp.astype(flat, norms.dtype)))
+        used = xp.scatter_add(
+            xp.zeros_like(norms), xp.astype(flat, places.dtype), xp.ones_like(xp.astype(flat, norms.dtype))
+        )
         shorter = max_norm / (norms + 1e-7)  # PyTorch's small number: a row comes out just below the limit
         scale = xp.where((used > 0) & (norms > max_norm), shorter, xp.ones_like(norms))
         weight[...] = weight.detach() * xp.expand_dims(scale, axis=-1)

@@ -202,15 +202,15 @@ class _Named(Module):
 
     def keys(self) -> Iterable[str]:
         """The names, in the order in which they were added."""
-        return self.__dict__[self._table].keys()  # type: ignore[no-any-return]
+        return self.__dict__[self._table].keys()
 
     def values(self) -> Iterable[Any]:
         """What the names stand for."""
-        return self.__dict__[self._table].values()  # type: ignore[no-any-return]
+        return self.__dict__[self._table].values()
 
     def items(self) -> Iterable[tuple[str, Any]]:
         """Pairs of a name and what it stands for."""
-        return self.__dict__[self._table].items()  # type: ignore[no-any-return]
+        return self.__dict__[self._table].items()
 
     def update(self, entries: Any) -> None:
         """Add all of a mapping, or of pairs of a name and a value."""

@@ -12,7 +12,7 @@ __all__ = ["Dropout"]
 
 
 class Dropout(Module):
-    """In training each element becomes 0 with probability ``p``, and the others are divided by 1 - p; else nothing happens.
+    """In training each element becomes 0 with probability ``p``, and the others are divided by 1 - p.
 
     Args:
         p: the probability of a zero, from 0 to 1.

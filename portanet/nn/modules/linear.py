@@ -39,8 +39,8 @@ class Linear(Module):
         device: where the parameters lie; None: the current backend's device.
         dtype: of the parameters; None: the default, float32. An input of another dtype is refused.
 
-    Shapes: x (..., in_features) -> y (..., out_features). Parameters: ``weight`` (out_features, in_features) and ``bias``
-    (out_features,), at the start uniform in +-1/sqrt(in_features).
+    Shapes: x (..., in_features) -> y (..., out_features). Parameters: ``weight`` (out_features, in_features) and
+    ``bias`` (out_features,), at the start uniform in +-1/sqrt(in_features).
 
     Raises:
         ValueError: the last axis of x has another length.
@@ -84,8 +84,9 @@ class Linear(Module):
 class Bilinear(Module):
     """The map y_k = sum_ij x1_i W_kij x2_j + b_k of two inputs.
 
-    Shapes: x1 (..., in1_features), x2 (..., in2_features) -> y (..., out_features). Parameters: ``weight`` (out_features,
-    in1_features, in2_features) and ``bias`` (out_features,), at the start uniform in +-1/sqrt(in1_features).
+    Shapes: x1 (..., in1_features), x2 (..., in2_features) -> y (..., out_features). Parameters: ``weight``
+    (out_features, in1_features, in2_features) and ``bias`` (out_features,), at the start uniform in
+    +-1/sqrt(in1_features).
 
     >>> import portanet
     >>> portanet.nn.Bilinear(2, 3, 4)(portanet.ones((5, 2)), portanet.ones((5, 3))).shape

@@ -84,8 +84,8 @@ class BatchNorm1d(Module):
         dtype: of the parameters and averages; None: the default, float32.
         bias: whether there is a ``bias`` among the parameters.
 
-    Shapes: (N, C) or (N, C, L) -> the same. Buffers: ``running_mean`` (0 at the start) and ``running_var`` (1), of shape
-    (C,); ``num_batches_tracked``, an integer. Ioffe and Szegedy 2015, "Batch normalization".
+    Shapes: (N, C) or (N, C, L) -> the same. Buffers: ``running_mean`` (0 at the start) and ``running_var`` (1), of
+    shape (C,); ``num_batches_tracked``, an integer. Ioffe and Szegedy 2015, "Batch normalization".
 
     Raises:
         ValueError: in training, a channel with one value; another number of channels or axes.
@@ -124,7 +124,9 @@ class BatchNorm1d(Module):
         self.affine = affine
         self.track_running_stats = track_running_stats
         for name, present in (("weight", affine), ("bias", affine and bias)):
-            self.register_parameter(name, Parameter(empty(num_features, dtype=dtype, device=device)) if present else None)
+            self.register_parameter(
+                name, Parameter(empty(num_features, dtype=dtype, device=device)) if present else None
+            )
         tracked = track_running_stats
         self.register_buffer("running_mean", zeros(num_features, dtype=dtype, device=device) if tracked else None)
         self.register_buffer("running_var", ones(num_features, dtype=dtype, device=device) if tracked else None)

@@ -81,7 +81,7 @@ class Embedding(Module):
         max_norm: float | None = None,
         norm_type: float = 2.0,
     ) -> Self:
-        """A layer around a table (num_embeddings, embedding_dim) that is there already; ``freeze``: not to be trained."""
+        """A layer around a table (num_embeddings, embedding_dim) that is there; ``freeze``: not to be trained."""
         if embeddings.ndim != 2:
             raise ValueError(f"Embedding.from_pretrained: the table must have two axes, saw shape {embeddings.shape}.")
         layer = cls(1, embeddings.shape[1], None, max_norm, norm_type)

@@ -36,12 +36,12 @@ def get_total_norm(tensors: Iterable[Tensor], norm_type: float = 2.0) -> Tensor:
         xp, first = namespace_of(sizes[0]), sizes[0]
         largest = xp.max(xp.stack([_like(xp.max(size), first) for size in sizes]))
         if norm_type == math.inf:
-            return largest  # type: ignore[no-any-return]
+            return largest
         # Divided by the largest before the power is taken, which could overflow or vanish.
         usable = (largest > 0) & (largest < math.inf)
         scale = xp.where(usable, largest, xp.ones_like(largest))
         powers = [_like(xp.sum((size / _like(scale, size)) ** norm_type), first) for size in sizes]
-        return scale * xp.sum(xp.stack(powers)) ** (1 / norm_type)  # type: ignore[no-any-return]
+        return scale * xp.sum(xp.stack(powers)) ** (1 / norm_type)
 
 
 def _like(x: Tensor, other: Tensor) -> Tensor:
@@ -55,8 +55,8 @@ def clip_grad_norm_(
 ) -> Tensor:
     """Scale all gradients by one factor so that their norm, taken together, is at most ``max_norm``.
 
-    The factor is min(1, max_norm / (norm + 1e-6)), as in PyTorch. Pascanu, Mikolov and Bengio 2013, "On the difficulty of
-    training recurrent neural networks".
+    The factor is min(1, max_norm / (norm + 1e-6)), as in PyTorch. Pascanu, Mikolov and Bengio 2013, "On the difficulty
+    of training recurrent neural networks".
 
     Args:
         parameters: Tensors; those without a ``grad`` are passed over.
@@ -78,7 +78,9 @@ def clip_grad_norm_(
     clipped = _with_gradient(parameters)
     norm = get_total_norm([p.grad for p in clipped if p.grad is not None], norm_type)
     if error_if_nonfinite and not math.isfinite(float(norm)):
-        raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {float(norm)}; error_if_nonfinite=False lets it pass.")
+        raise RuntimeError(
+            f"clip_grad_norm_: the norm of the gradients is {float(norm)}; error_if_nonfinite=False ignores it."
+        )
     with no_grad():
         factor = namespace_of(norm).clip(max_norm / (norm + 1e-6), None, 1.0)
         for p in clipped:

@@ -22,7 +22,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     if not given:
         raise ValueError("parameters_to_vector: there are no parameters; a generator gives them only once.")
     xp = namespace_of(given[0])
-    return xp.concat([xp.reshape(p, (-1,)) for p in given])  # type: ignore[no-any-return]
+    return xp.concat([xp.reshape(p, (-1,)) for p in given])
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
@@ -39,7 +39,9 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     given = list(parameters)
     count = sum([p.size for p in given])
     if vec.shape != (count,):
-        raise ValueError(f"vector_to_parameters: the parameters have {count} elements, the vector has shape {vec.shape}.")
+        raise ValueError(
+            f"vector_to_parameters: the parameters have {count} elements, the vector has shape {vec.shape}."
+        )
     xp, start, vec = namespace_of(vec), 0, vec.detach()
     for p in given:
         stop = start + math.prod(p.shape)

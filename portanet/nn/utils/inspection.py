@@ -15,9 +15,9 @@ __all__ = ["activations", "count_parameters"]
 def activations(model: Module, *inputs: Any, keep_graph: bool = False) -> dict[str, Any]:
     """What each submodule returns when the model is given ``inputs``, by dotted name, in the order of computation.
 
-    In ``Sequential(Linear(2, 16), Tanh(), Linear(16, 1))`` the pre-activations a of the hidden layer are ``"0"`` and its
-    hidden units h are ``"1"``. A module that is called several times is ``"name"``, ``"name#2"``, ``"name#3"``, and so is
-    one that stands at two places. What `forward` computes with functions, not modules, has no name.
+    In ``Sequential(Linear(2, 16), Tanh(), Linear(16, 1))`` the pre-activations a of the hidden layer are ``"0"`` and
+    its hidden units h are ``"1"``. A module that is called several times is ``"name"``, ``"name#2"``, ``"name#3"``, and
+    so is one that stands at two places. What `forward` computes with functions, not modules, has no name.
 
     Args:
         model: called once, in the mode that it is in: dropout and batch norm behave as they would.
