@@ -40,6 +40,8 @@ class Report:
 
     @property
     def order(self) -> float:
+        if not math.isfinite(sum(self.remainders)):
+            return math.nan  # no comparison is true of nan: it must not pass for rounding
         orders = sorted(self.orders)
         return orders[len(orders) // 2] if orders else math.inf
 

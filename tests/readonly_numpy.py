@@ -23,7 +23,7 @@ class ReadOnlyNamespace:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._wrapped, name)
-        if name in ("linalg", "fft"):
+        if name in ("linalg", "fft") and not callable(found):  # the module fft, not the function in it
             return ReadOnlyNamespace(found)
         if isinstance(found, type) or not callable(found):
             return found

@@ -51,6 +51,6 @@ def signed(*shape: int, seed: int = 0) -> Any:
 
 def everything() -> list[Sample]:
     """The samples of every family."""
-    from tests.samples import elementwise, indexing, linalg, reductions, shapes
+    from tests.samples import elementwise, fft, indexing, linalg, nn, reductions, shapes, special
 
-    return [s for family in (elementwise, indexing, linalg, reductions, shapes) for s in family.SAMPLES]
+    return [s for family in (elementwise, fft, indexing, linalg, nn, reductions, shapes, special) for s in family.SAMPLES]
