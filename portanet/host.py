@@ -37,7 +37,8 @@ def from_bytes(data: Any, dtype: str, shape: Sequence[int]) -> Any:
         bits = numpy.frombuffer(data, dtype="<u2").astype(numpy.uint32) << 16
         return bits.view(numpy.float32).reshape(shape)
     host = numpy.frombuffer(data, dtype=numpy.dtype(dtype).newbyteorder("<"), count=math.prod(shape))
-    return host.astype(host.dtype.newbyteorder("="), copy=False).reshape(shape)
+    # A copy: the file's buffer may be read-only, and would be kept whole by its smallest array.
+    return host.astype(host.dtype.newbyteorder("="), copy=True).reshape(shape)
 
 
 def has_dtype(library: Library, dtype: Any) -> bool:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from portanet import random
+from portanet.backend import use_backend
+from portanet.library import HOST, is_array, namespace_of
 from portanet.namespace.creation import asarray
 from portanet.namespace.searching import take
 from portanet.tensor import Tensor, moved
-from portanet.library import is_array, namespace_of
 
 __all__ = ["Dataset", "Subset", "TensorDataset", "random_split"]
 
@@ -113,7 +114,7 @@ class Subset:
     """
 
     def __init__(self, dataset: Any, indices: Any) -> None:
-        count = _length(dataset, "Subset")
+        count = length_of(dataset, "Subset")
         self.dataset = dataset
         self.indices: list[int] = []
         for index in _as_tensor(indices).tolist() if is_array(indices) else indices:
@@ -130,7 +131,10 @@ class Subset:
         return self.dataset[self.indices[index]]
 
 
-def _length(dataset: Any, who: str) -> int:
+def length_of(dataset: Any, who: str) -> int:
+    """The number of items, or TypeError where this is no dataset."""
+    if isinstance(dataset, Mapping):
+        raise TypeError(f"{who}: a {type(dataset).__name__} is no dataset; TensorDataset(*columns.values()) makes one.")
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise TypeError(
             f"{who}: a dataset needs __len__ and __getitem__, and {type(dataset).__name__} lacks one; "
@@ -157,7 +161,7 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) 
     >>> len(train), len(test), sorted([*train, *test]) == list(range(10))
     (8, 2, True)
     """
-    count = _length(dataset, "random_split")
+    count = length_of(dataset, "random_split")
     if any([length < 0 for length in lengths]):
         raise ValueError(f"random_split: lengths {list(lengths)} include a negative one.")
     sizes = _sizes(count, lengths)
@@ -174,7 +178,7 @@ def _sizes(count: int, lengths: Sequence[float]) -> list[int]:
             f"random_split: lengths {list(lengths)} add up to {sum(lengths)}; numbers of items must add up to "
             f"{count}, the length of the dataset, and fractions to 1."
         )
-    # A hair above, because 0.1 * 30 is 3.0000000000000004 and 0.7 * 10 in steps may fall just below 7.
+    # 100 * 0.29 is 28.999999999999996: without the hair above, that part would lose an item.
     sizes = [math.floor(count * length + 1e-9) for length in lengths]
     for k in range(count - sum(sizes)):
         sizes[k % len(sizes)] += 1
@@ -182,9 +186,10 @@ def _sizes(count: int, lengths: Sequence[float]) -> list[int]:
 
 
 def random_order(count: int, generator: Any = None) -> Tensor:
-    """0, 1, ..., count - 1 shuffled, in host memory: items are fetched by Python's whole numbers."""
+    """0, 1, ..., count - 1 shuffled, in host memory whatever the current backend: items are fetched from there."""
     chosen = random.default_generator if generator is None else generator
     if not hasattr(chosen, "permutation"):
         raise TypeError(f"generator= is a {type(chosen).__name__}; give a portanet.random.Generator(seed).")
-    order = chosen.permutation(count)
-    return order if isinstance(order, Tensor) else asarray(order)
+    with use_backend(HOST):
+        order: Tensor = chosen.permutation(count)
+    return order

@@ -1,0 +1,262 @@
+"""Batches: items put together, as arrays of the backend, device and dtype that the network is on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from portanet.backend import Backend, get_backend, use_backend
+from portanet.data.dataset import Subset, TensorDataset, length_of, random_order
+from portanet.dtypes import complex_of
+from portanet.host import has_dtype
+from portanet.library import HOST, is_array, namespace_of, operand
+from portanet.namespace.creation import asarray
+from portanet.namespace.manipulation import stack
+from portanet.namespace.searching import take
+from portanet.tensor import Tensor, cast, moved
+
+__all__ = ["DataLoader", "default_collate"]
+
+
+class DataLoader:
+    """Goes through a dataset in batches, as often as it is iterated over.
+
+    Args:
+        dataset: anything with ``__len__`` and ``__getitem__``: a `TensorDataset`, a `Subset`, a list of pairs, ...
+        batch_size: items in a batch; the last batch of an epoch has what is left.
+        shuffle: a new order each epoch, from the generator: one seed, the same order on every backend.
+        drop_last: leave out a last batch that is not full.
+        collate_fn: makes a batch of a list of items; None is `default_collate`.
+        generator: a `portanet.random.Generator`; None is the default one.
+        backend: the library that batches are arrays of, as `set_backend` names it; None: the current one of each epoch.
+        device: where batches go; None: the backend's device.
+        dtype: what floating arrays are cast to (complex ones to the complex type of that width); None: the default
+            dtype. Whole numbers and truth values keep their dtype.
+
+    Batches have the form of the items: tuples of Tensors of shape (batch, ...), dicts of them, or a Tensor. A
+    `TensorDataset`, and a `Subset` of one, is gathered by one `take` per array and batch, never item by item.
+
+    Raises:
+        ValueError: an empty dataset, ``batch_size`` below 1, or items of different shapes (while iterating).
+        TypeError: ``dataset`` lacks ``__len__`` or ``__getitem__``, or its items hold what no array can.
+
+    >>> import portanet
+    >>> x, y = portanet.asarray([[1.0], [2.0], [3.0]]), portanet.asarray([0, 1, 0])
+    >>> loader = portanet.data.DataLoader(portanet.data.TensorDataset(x, y), batch_size=2)
+    >>> len(loader)
+    2
+    >>> for inputs, labels in loader:
+    ...     print(inputs.shape, labels)
+    (2, 1) tensor([0, 1])
+    (1, 1) tensor([0])
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        *,
+        drop_last: bool = False,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        generator: Any = None,
+        backend: Any = None,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        if length_of(dataset, "DataLoader") == 0:
+            raise ValueError("DataLoader: the dataset is empty, there is nothing to go through.")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"DataLoader: batch_size={batch_size!r}; it must be a whole number of at least 1.")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.collate_fn = collate_fn
+        self.generator = generator
+        self._place = (backend, device, dtype)
+        _target(*self._place)  # a backend that is not there is found now, not in the first epoch
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        count = len(self.dataset)
+        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+    def __iter__(self) -> Iterator[Any]:
+        target = _target(*self._place)
+        order = random_order(len(self.dataset), self.generator) if self.shuffle else None
+        tensors, picked = _tensors_of(self.dataset) if self.collate_fn is None else (None, None)
+        if tensors is None:
+            return self._collated(order, target)
+        if picked is not None:
+            order = picked if order is None else take(picked, order)
+        return self._gathered(tensors, order, target)
+
+    def _spans(self) -> list[tuple[int, int]]:
+        count, size = len(self.dataset), self.batch_size
+        return [(size * k, min(size * (k + 1), count)) for k in range(len(self))]
+
+    def _gathered(self, tensors: tuple[Tensor, ...], order: Tensor | None, target: Backend) -> Iterator[Any]:
+        """Whole batches by one call per array; the order is carried to each array once an epoch."""
+        keys = [None if order is None else moved(order, namespace_of(x.array), x.device) for x in tensors]
+        for start, stop in self._spans():
+            batch = []
+            for x, key in zip(tensors, keys, strict=True):
+                rows = x[(slice(start, stop), *_rest(x))] if key is None else take(x, key[start:stop], axis=0)
+                batch.append(_carried(rows, target))
+            yield tuple(batch)
+
+    def _collated(self, order: Tensor | None, target: Backend) -> Iterator[Any]:
+        """Batches put together from items."""
+        places = range(len(self.dataset)) if order is None else order.tolist()
+        for start, stop in self._spans():
+            chosen = list(places[start:stop])
+            items = [self.dataset[place] for place in chosen]
+            # What is made of Python numbers belongs to the target; not around the yield, where it would leak out.
+            with use_backend(target, dtype=target.dtype):
+                batch = default_collate(items, chosen) if self.collate_fn is None else self.collate_fn(items)
+            yield _placed(batch, target)
+
+
+def _rest(x: Tensor) -> tuple[slice, ...]:
+    return (slice(None),) * (x.ndim - 1)
+
+
+def _tensors_of(dataset: Any) -> tuple[tuple[Tensor, ...] | None, Tensor | None]:
+    """The arrays under a `TensorDataset`, or under subsets of one together with the rows they pick; else None."""
+    picked: list[int] | None = None
+    # Exactly these classes: one that inherits may have items of its own.
+    while type(dataset) is Subset:
+        picked = dataset.indices if picked is None else [dataset.indices[i] for i in picked]
+        dataset = dataset.dataset
+    if type(dataset) is not TensorDataset:
+        return None, None
+    if picked is None:
+        return dataset.tensors, None
+    with use_backend(HOST):
+        return dataset.tensors, asarray(picked)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Where batches go.
+
+
+def _target(backend: Any, device: Any, dtype: Any) -> Backend:
+    if backend is None:
+        backend = get_backend()
+    if isinstance(backend, Backend):
+        backend, device = backend.library, backend.device if device is None else device
+    with use_backend(backend, device=device, dtype=dtype) as target:
+        return target
+
+
+def _carried(x: Tensor, target: Backend) -> Tensor:
+    """One array as the network wants it."""
+    if x.dtype.kind not in ("real floating", "complex floating"):
+        return moved(x, target.library, target.device)
+    dtype = target.dtype if x.dtype.kind == "real floating" else complex_of(target.dtype)
+    # Before the move where possible: half the bytes travel, and some devices have no float64 at all.
+    if x.dtype is not dtype and has_dtype(namespace_of(x.array), dtype):
+        x = cast(x, dtype)
+    x = moved(x, target.library, target.device)
+    return x if x.dtype is dtype else cast(x, dtype)
+
+
+def _placed(batch: Any, target: Backend) -> Any:
+    """Every array within a batch carried to the target; what is no array stays as it is."""
+    if isinstance(batch, Mapping):
+        return {key: _placed(value, target) for key, value in batch.items()}
+    if isinstance(batch, (tuple, list)):
+        return _like(batch, [_placed(value, target) for value in batch])
+    if is_array(batch):
+        return _carried(batch if isinstance(batch, Tensor) else Tensor(batch), target)
+    return batch
+
+
+def _like(sequence: Any, values: list[Any]) -> Any:
+    """``values`` as the kind of sequence that ``sequence`` is: a named tuple keeps its names."""
+    return type(sequence)(*values) if hasattr(sequence, "_fields") else type(sequence)(values)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Items to a batch.
+
+
+def default_collate(items: Sequence[Any], indices: Sequence[int] | None = None) -> Any:
+    """One batch of a list of items of the same form.
+
+    Args:
+        items: numbers become an array of shape (batch,), arrays of shape s one of shape (batch, *s); tuples, lists
+            and named tuples become tuples of batches, dicts become dicts of batches, strings stay a list.
+        indices: the items' places in the dataset, for messages; None: their places in the batch.
+
+    Raises:
+        ValueError: items of different shapes, lengths or keys; the message names the items.
+        TypeError: items that hold something else.
+
+    >>> import portanet
+    >>> portanet.data.default_collate([(1.0, 2), (3.0, 4)])
+    (tensor([1., 3.]), tensor([2, 4]))
+    >>> portanet.data.default_collate([{"x": 1.0}, {"x": 2.0}])
+    {'x': tensor([1., 2.])}
+    """
+    if not items:
+        raise ValueError("default_collate: no items.")
+    return _batch_of(list(items), list(range(len(items)) if indices is None else indices), "")
+
+
+def _batch_of(items: list[Any], indices: list[int], where: str) -> Any:
+    first = items[0]
+    if _is_number(first):
+        _agree(items, indices, where, "numbers", _is_number)
+        return asarray([operand(item) for item in items])
+    if isinstance(first, str):
+        return items
+    if isinstance(first, Mapping):
+        _agree(items, indices, where, f"dicts with the keys {list(first)}", lambda item: _keys(item) == set(first))
+        return {key: _batch_of([item[key] for item in items], indices, f"{where}[{key!r}]") for key in first}
+    if isinstance(first, (tuple, list)):
+        count = len(first)
+        _agree(items, indices, where, f"{type(first).__name__}s of {count}", lambda item: _count(item) == count)
+        parts = [_batch_of([item[k] for item in items], indices, f"{where}[{k}]") for k in range(count)]
+        return _like(first, parts) if hasattr(first, "_fields") else tuple(parts)
+    if is_array(first):
+        shape = tuple(first.shape)
+        _agree(items, indices, where, f"arrays of shape {shape}", lambda item: is_array(item) and item.shape == shape)
+        return stack([item if isinstance(item, Tensor) else Tensor(item) for item in items])
+    raise TypeError(
+        f"item {indices[0]}{where} is a {type(first).__name__}; a batch is made of numbers, arrays, strings, tuples, "
+        "lists and dicts. Give collate_fn= to put others together."
+    )
+
+
+def _agree(items: list[Any], indices: list[int], where: str, expected: str, fits: Callable[[Any], bool]) -> None:
+    for item, index in zip(items, indices, strict=True):
+        if not fits(item):
+            raise ValueError(
+                f"items of one batch differ: item {indices[0]}{where} is one of {expected}, item {index}{where} is "
+                f"{_described(item)}. Make them alike in the dataset, or give collate_fn=."
+            )
+
+
+def _is_number(item: Any) -> bool:
+    """Whether this is a Python number, or a NumPy scalar that stands for one."""
+    return isinstance(operand(item), (bool, int, float, complex))
+
+
+def _described(item: Any) -> str:
+    if is_array(item):
+        return f"an array of shape {tuple(item.shape)}"
+    if isinstance(item, Mapping):
+        return f"a dict with the keys {list(item)}"
+    if isinstance(item, (tuple, list)):
+        return f"a {type(item).__name__} of {len(item)}"
+    return f"a {type(item).__name__}"
+
+
+def _keys(item: Any) -> set[Any] | None:
+    return set(item) if isinstance(item, Mapping) else None
+
+
+def _count(item: Any) -> int | None:
+    return len(item) if isinstance(item, (tuple, list)) else None
