@@ -22,8 +22,7 @@ from portanet import dtypes
 from portanet.backend import Backend, get_backend, load
 from portanet.dtypes import DType, as_dtype
 from portanet.kernels.generic.random import parts, philox
-from portanet.library import Library, namespace_of
-from portanet.namespace.creation import HOST
+from portanet.library import HOST, Library, namespace_of
 from portanet.tensor import Tensor
 
 __all__ = ["Generator"]
@@ -324,7 +323,7 @@ class Generator:
 
 
 class _Place:
-    """Where the numbers of one draw go, checked: their shape, library, device and dtype; and the library to make them."""
+    """Where the numbers of one draw go, checked: shape, library, device and dtype; and the library that makes them."""
 
     __slots__ = ("count", "device", "dtype", "library", "maker", "name", "raw_dtype", "shape", "where")
 
@@ -360,7 +359,7 @@ class _Place:
         self.raw_dtype = self.maker.raw_dtype(self.dtype)
 
     def draw(self, generator: Generator, kernel: str, words: int, *, pairs: bool = False, **options: Any) -> Any:
-        """A raw array of the shape, for each of whose numbers so many words are taken; in ``pairs``, for an even count."""
+        """A raw array of the shape; so many words are taken for each of its numbers, in ``pairs`` for an even count."""
         count = self.count + self.count % 2 if pairs else self.count
         key, counter = generator._taken(words * count)
         raw = getattr(self.maker, kernel)(self.count, key=key, counter=counter, device=self.where, **options)

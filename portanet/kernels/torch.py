@@ -13,3 +13,55 @@ def to_host(x: Any) -> Any:
 
 def scatter_add(x: Any, indices: Any, updates: Any) -> Any:
     return torch.index_add(x, 0, indices, updates)
+
+
+def random_on_host(device: Any) -> bool:
+    # On a GPU too: without arithmetic on uint64, one copy from the host beats some 400 small kernels.
+    return True
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    return torch.nn.functional.linear(x, weight, bias)
+
+
+def softmax(x: Any, *, axis: Any) -> Any:
+    return torch.softmax(x, axis) if isinstance(axis, int) else torch.exp(log_softmax(x, axis=axis))
+
+
+def log_softmax(x: Any, *, axis: Any) -> Any:
+    if isinstance(axis, int):
+        return torch.log_softmax(x, axis)
+    return x - torch.logsumexp(x, tuple(range(x.ndim)) if axis is None else axis, keepdim=True)
+
+
+def known_outside(x: Any, low: float, high: float) -> bool:
+    # While a compiler traces there are no values yet, and on a GPU they would have to be waited for.
+    if torch.compiler.is_compiling() or type(x) is not torch.Tensor or x.device.type != "cpu" or x.numel() == 0:
+        return False
+    return not bool((x >= low).all() & (x <= high).all())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Special functions.
+
+erf = torch.special.erf
+erfc = torch.special.erfc
+erfcx = torch.special.erfcx
+erfinv = torch.special.erfinv
+gammainc = torch.special.gammainc
+gammaincc = torch.special.gammaincc
+gammaln = torch.special.gammaln
+i0 = torch.special.i0
+i0e = torch.special.i0e
+i1 = torch.special.i1
+i1e = torch.special.i1e
+log_expit = torch.nn.functional.logsigmoid
+log_ndtr = torch.special.log_ndtr
+logit = torch.special.logit
+ndtri = torch.special.ndtri
+polygamma = torch.special.polygamma
+psi = torch.special.digamma
+
+
+def logsumexp(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    return torch.logsumexp(x, tuple(range(x.ndim)) if axis is None else axis, keepdims)

@@ -128,7 +128,7 @@ def random_bernoulli(xp: Any, count: int, *, threshold: int, device: Any = None,
 
 
 def random_integers(xp: Any, count: int, *, low: int, span: int, dtype: Any, **where: Any) -> Any:
-    """``count`` integers in [low, low + span), span <= 2**63: the top half of a 64-bit word times ``span`` (Lemire 2019).
+    """``count`` integers in [low, low + span), span <= 2**63: the top of a 64-bit word times ``span`` (Lemire 2019).
 
     Without rejection, so that every draw uses up the same number of words; the bias is below span / 2**64.
     """
