@@ -10,7 +10,6 @@ import contextlib
 import json
 import math
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -217,7 +216,7 @@ def _stored(raw: Any) -> tuple[str, list[int]]:
 def _replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file beside ``path`` that takes its place when all is written, and vanishes where that fails."""
     final = Path(os.path.realpath(path))  # a link stays a link
-    beside = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
+    beside = final.with_name(f".{final.name}.{os.urandom(8).hex()}")
     try:
         with open(beside, "xb") as file:
             yield file
