@@ -1,6 +1,17 @@
 """portanet: neural networks and gradients on any array library that follows the Python Array API standard."""
 
-from portanet import autograd as autograd, nn as nn, random as random, testing as testing
+from portanet import (
+    autograd as autograd,
+    backend as backend,
+    data as data,
+    metrics as metrics,
+    namespace as _namespace,
+    nn as nn,
+    optim as optim,
+    random as random,
+    testing as testing,
+    training as training,
+)
 from portanet.autograd import enable_grad as enable_grad, inference_mode as inference_mode, no_grad as no_grad
 from portanet.backend import (
     available_backends as available_backends,
@@ -10,6 +21,7 @@ from portanet.backend import (
     set_default_dtype as set_default_dtype,
     use_backend as use_backend,
 )
+from portanet.dtypes import DType as DType
 from portanet.namespace import *  # noqa: F403
 from portanet.namespace import __array_namespace_info__ as __array_namespace_info__
 from portanet.random import (
@@ -19,7 +31,16 @@ from portanet.random import (
     randn as randn,
     randperm as randperm,
 )
+from portanet.serialization import load as load, save as save
 from portanet.tensor import Tensor as Tensor
 
 __version__ = "0.1.0"
 __array_api_version__ = "2025.12"
+
+__all__ = [
+    "DType", "Tensor", "__array_api_version__", "__array_namespace_info__", "__version__", "autograd",
+    "available_backends", "backend", "data", "enable_grad", "get_backend", "get_default_dtype", "inference_mode",
+    "load", "manual_seed", "metrics", "nn", "no_grad", "optim", "rand", "randint", "randn", "random", "randperm",
+    "save", "set_backend", "set_default_dtype", "testing", "training", "use_backend",
+]  # fmt: skip
+__all__ += _namespace.__all__

@@ -29,6 +29,7 @@ from portanet.dtypes import (
     uint64,
 )
 from portanet.library import libraries
+from portanet.namespace import creation, data_types, elementwise, manipulation, reductions, searching
 from portanet.namespace.creation import *  # noqa: F403
 from portanet.namespace.data_types import *  # noqa: F403
 from portanet.namespace.elementwise import *  # noqa: F403
@@ -37,7 +38,24 @@ from portanet.namespace.manipulation import *  # noqa: F403
 from portanet.namespace.reductions import *  # noqa: F403
 from portanet.namespace.searching import *  # noqa: F403
 from portanet.linalg import matmul, matrix_transpose, tensordot, vecdot
+from portanet.special import (  # those that are kernels, so that rules find them on Tensors too
+    betainc, betaln, erf, erfc, erfcx, erfinv, gamma, gammainc, gammaincc, gammaln, i0, i0e, i1, i1e, log_expit, log_ndtr,
+    logit, logsumexp, ndtri, polygamma, psi, stdtr,
+)  # fmt: skip
 from portanet.tensor import Tensor
+
+# What the standard names; the kernels are here too, for rules and layers, but are not part of the public namespace.
+__all__ = [
+    "bfloat16", "bool", "complex64", "complex128", "e", "fft", "float16", "float32", "float64", "inf", "int8", "int16",
+    "int32", "int64", "linalg", "matmul", "matrix_transpose", "nan", "newaxis", "pi", "special", "tensordot", "uint8",
+    "uint16", "uint32", "uint64", "vecdot",
+]  # fmt: skip
+__all__ += creation.__all__
+__all__ += data_types.__all__
+__all__ += elementwise.__all__
+__all__ += manipulation.__all__
+__all__ += reductions.__all__
+__all__ += searching.__all__
 
 bool = bool_
 e = 2.718281828459045
