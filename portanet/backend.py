@@ -195,7 +195,8 @@ def _backend(name: str | Any, device: Any, dtype: Any) -> Backend:
     present = _scoped.get() or _process
     default = present.dtype if present is not None else dtypes.float32
     if isinstance(name, Backend):
-        return replace(name, dtype=default if dtype is None else _floating(dtype))
+        place = name.device if device is None else name.library.device(device)
+        return replace(name, device=place, dtype=name.dtype if dtype is None else _floating(dtype))
     if isinstance(name, str) and ":" in name:
         name, device = name.split(":", 1)
     library = load(name)

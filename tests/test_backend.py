@@ -54,6 +54,22 @@ def test_default_dtype_must_be_real_floating():
         portanet.set_default_dtype(portanet.int32)
 
 
+def test_a_backend_object_brings_its_device_and_dtype():
+    with portanet.use_backend("array_api_strict:device1", dtype="float64") as chosen:
+        pass
+    with portanet.use_backend(chosen):
+        assert portanet.zeros(1).dtype is portanet.float64 and "device1" in str(portanet.zeros(1).device)
+    with portanet.use_backend(chosen, device="device2", dtype="float32"):
+        assert portanet.zeros(1).dtype is portanet.float32 and "device2" in str(portanet.zeros(1).device)
+
+
+def test_choosing_between_two_numbers_gives_the_default_dtype(backend):
+    condition = portanet.asarray([True, False])
+    assert portanet.where(condition, 1.0, 0.0).dtype is portanet.float32
+    assert portanet.where(condition, 1, 0).dtype is portanet.int64
+    assert portanet.where(condition, 1.0, 0.0).tolist() == [1.0, 0.0]
+
+
 def test_use_backend_ends_with_its_block():
     with portanet.use_backend("array_api_strict"):
         with portanet.use_backend("numpy"):
@@ -176,6 +192,7 @@ def _broken_toolkit() -> None:
 def test_cupy_says_whether_driver_gpu_or_toolkit_is_missing(monkeypatch, driver, devices, message):
     cupy = types.ModuleType("cupy")
     cupy.cuda = types.SimpleNamespace(runtime=_Runtime(driver, devices))
+    cupy.RawKernel = lambda source, name: None
     libs = types.ModuleType("cupy_backends.cuda.libs")
     libs.nvrtc = types.SimpleNamespace(getVersion=_broken_toolkit)
     namespace = types.ModuleType("array_api_compat.cupy")

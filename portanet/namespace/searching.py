@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from portanet.backend import get_default_dtype
+from portanet.dtypes import bool_, complex_of, int64
+from portanet.library import kind_of
+from portanet.namespace.creation import full_like
 from portanet.tensor import Tensor, apply
 
 __all__ = [
@@ -99,6 +103,11 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
     >>> portanet.where(x > 0, x, 0.0)
     tensor([0., 2.])
     """
+    if not hasattr(x1, "dtype") and not hasattr(x2, "dtype"):
+        # Of two numbers neither has a dtype that the result could take: it is the default one of their kind.
+        kind = kind_of([x1, x2])
+        default = {"f": get_default_dtype(), "c": complex_of(get_default_dtype())}.get(kind)
+        x1 = full_like(condition, x1, dtype=default or {"b": bool_, "i": int64}[kind])
     return apply("where", condition, x1, x2)
 
 
