@@ -32,7 +32,8 @@ class MLP:
         rng = np.random.default_rng(1)
         pairs = zip(self.widths, self.widths[1:], strict=False)
         return [
-            (rng.standard_normal((m, n), dtype=np.float32) / np.float32(np.sqrt(n)), np.zeros(m, np.float32)) for n, m in pairs
+            (rng.standard_normal((m, n), dtype=np.float32) / np.float32(np.sqrt(n)), np.zeros(m, np.float32))
+            for n, m in pairs
         ]
 
 

@@ -1,6 +1,6 @@
 """The lecture's chain rule, written out for two layers, next to what the tape computes: equal to 1e-12.
 
-    python examples/backprop_by_hand.py [--backend cupy]
+python examples/backprop_by_hand.py [--backend cupy]
 """
 
 import argparse

@@ -28,7 +28,7 @@ folder = Path(os.environ["PORTANET_DATA"]) / "mnist"
 
 
 def read_idx(name: str) -> np.ndarray:
-    """An array from a file in MNIST's own format: two zero bytes, the type, the number of axes, their lengths, the bytes."""
+    """An array from a file in MNIST's own format: the type, the number of axes, their lengths, the bytes."""
     content = gzip.decompress((folder / name).read_bytes())
     lengths = np.frombuffer(content, ">i4", count=content[3], offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(lengths)

@@ -2,8 +2,8 @@
 
     python examples/what_layers_do.py [--backend cupy]
 
-Two classes, a disc in a ring, cannot be parted by a line. A network whose hidden layers have two units each would
-have to keep the ring closed, so the hidden layers have three: the pictures show all three axes.
+Every hidden layer has two units, so each step can be drawn. A row of the picture is a layer: its input, W times that,
+plus b, and the activation, with the grid of the plane carried along and, at the end, the line that parts the classes.
 """
 
 import argparse
@@ -19,52 +19,56 @@ from portanet import data, nn, optim, random, training
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--backend", default="numpy", help="numpy, cupy, torch, jax, ... or auto")
-parser.add_argument("--epochs", type=int, default=150)
+parser.add_argument("--epochs", type=int, default=400)
 parser.add_argument("--picture", default="what_layers_do.png")
 args = parser.parse_args()
 
 pn.set_backend(args.backend)
-pn.manual_seed(1)
+pn.manual_seed(3)
 
-angle = random.uniform((400,), 0.0, 2 * math.pi)
-radius = pn.concat([random.uniform((200,), 0.0, 0.8), random.uniform((200,), 1.2, 1.8)])
-x = pn.stack([radius * pn.cos(angle), radius * pn.sin(angle)], axis=1)
-label = pn.astype(radius > 1.0, pn.int64)
+# Two arcs that grip into each other: no line parts them.
+t = random.uniform((2, 150), 0.0, 1.45 * math.pi)
+moons = [
+    pn.stack([pn.cos(t[0, :]), pn.sin(t[0, :])], axis=1),
+    pn.stack([1 - pn.cos(t[1, :]), 0.4 - pn.sin(t[1, :])], axis=1),
+]
+x = pn.concat(moons) - pn.asarray([0.5, 0.2]) + 0.05 * random.normal((300, 2))
+label = pn.concat([pn.zeros((150, 1)), pn.ones((150, 1))])
 
-model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 2))
+LAYERS = 3
+layers = [layer for _ in range(LAYERS) for layer in (nn.Linear(2, 2), nn.Tanh())]
+model = nn.Sequential(*layers, nn.Linear(2, 1))
 optimizer = optim.Adam(model.parameters(), lr=0.02)
 batches = data.DataLoader(data.TensorDataset(x, label), batch_size=50, shuffle=True)
-training.fit(model, nn.CrossEntropyLoss(), optimizer, batches, epochs=args.epochs)
-accuracy = pn.mean(pn.astype(pn.argmax(model(x), axis=1) == label, pn.float32)).item()
+training.fit(model, nn.BCEWithLogitsLoss(), optimizer, batches, epochs=args.epochs)
+accuracy = pn.mean(pn.astype((model(x) > 0) == (label > 0.5), pn.float32)).item()
 print(f"accuracy {accuracy:.1%}")
 assert accuracy > 0.98, "the classes were not parted"
 
 
 def steps(points):
-    """The points after each linear map W x, each bias W x + b, each activation."""
-    yield "input x", points
-    for number, layer in enumerate(model, start=1):
-        if isinstance(layer, nn.Linear):
-            yield f"W{number // 2 + 1} times that", points @ layer.weight.T
-        points = layer(points)
-        yield (f"plus b{number // 2 + 1}" if isinstance(layer, nn.Linear) else "tanh of that"), points
+    """The points before each layer, after its linear map, after its bias, after its activation: four a layer."""
+    for linear, activation in zip(model[0:-1:2], model[1:-1:2], strict=True):
+        yield from (points, points @ linear.weight.T, linear(points), activation(linear(points)))
+        points = activation(linear(points))
 
 
-ticks = [pn.linspace(-2.0, 2.0, 17), pn.linspace(-2.0, 2.0, 81)]
-across = pn.stack([pn.reshape(a, (17, 81)) for a in pn.meshgrid(*ticks, indexing="ij")], axis=2)
-lines = [(across, False), (pn.flip(across, axis=2), True)]  # the grid's lines in both directions
-figure = plt.figure(figsize=(15, 6.4))
-colours = ["tab:blue" if one == 0 else "tab:orange" for one in label.tolist()]
-for place, (title, points) in enumerate(steps(x), start=1):
-    points = points.detach()
-    space = {"projection": "3d"} if points.shape[1] == 3 else {}
-    panel = figure.add_subplot(2, 5, place if place < 10 else 10, **space)
-    for grid, _ in lines:
-        bent = dict(enumerate(steps(pn.reshape(grid, (-1, 2)))))[place - 1][1].detach()
-        for line in pn.reshape(bent, (17, 81, -1)):
+with pn.no_grad():
+    coarse, fine = pn.linspace(-2.0, 2.0, 17), pn.linspace(-2.0, 2.0, 65)
+    lines = pn.stack(pn.meshgrid(coarse, fine, indexing="ij"), axis=2)  # 17 lines of 65 points, and those across
+    grid = pn.reshape(pn.concat([lines, pn.flip(lines, axis=2)]), (-1, 2))
+    (w1, w2), b = model[-1].weight.tolist()[0], model[-1].bias.item()
+    figure, panels = plt.subplots(LAYERS, 4, figsize=(12, 3 * LAYERS))
+    titles = [
+        name for k in range(1, LAYERS + 1) for name in (f"input of layer {k}", f"W{k} times that", f"plus b{k}", "tanh")
+    ]
+    for panel, title, points, bent in zip(panels.flat, titles, steps(x), steps(grid), strict=True):
+        for line in pn.reshape(bent, (-1, 65, 2)):
             panel.plot(*line.numpy().T, color="0.8", linewidth=0.6, zorder=0)
-    panel.scatter(*points.numpy().T, c=colours, s=6)
-    panel.set(title=title, xticklabels=[], yticklabels=[])
+        panel.scatter(*points.numpy().T, c=label.numpy()[:, 0], cmap="coolwarm", s=6)
+        panel.set(title=title, xticks=[], yticks=[])
+    panel.axline((0, -b / w2), slope=-w1 / w2, color="black")
+    panel.set(title="tanh, and the line that parts them", xlim=(-1.1, 1.1), ylim=(-1.1, 1.1))
 figure.tight_layout()
-figure.savefig(args.picture, dpi=120)
+figure.savefig(args.picture, dpi=110)
 print(f"picture in {args.picture}")

@@ -2,23 +2,53 @@
 
 from portanet import (
     autograd as autograd,
+)
+from portanet import (
     backend as backend,
+)
+from portanet import (
     data as data,
+)
+from portanet import (
     metrics as metrics,
+)
+from portanet import (
     namespace as _namespace,
+)
+from portanet import (
     nn as nn,
+)
+from portanet import (
     optim as optim,
+)
+from portanet import (
     random as random,
+)
+from portanet import (
     testing as testing,
+)
+from portanet import (
     training as training,
 )
-from portanet.autograd import enable_grad as enable_grad, inference_mode as inference_mode, no_grad as no_grad
+from portanet.autograd import enable_grad as enable_grad
+from portanet.autograd import inference_mode as inference_mode
+from portanet.autograd import no_grad as no_grad
 from portanet.backend import (
     available_backends as available_backends,
+)
+from portanet.backend import (
     get_backend as get_backend,
+)
+from portanet.backend import (
     get_default_dtype as get_default_dtype,
+)
+from portanet.backend import (
     set_backend as set_backend,
+)
+from portanet.backend import (
     set_default_dtype as set_default_dtype,
+)
+from portanet.backend import (
     use_backend as use_backend,
 )
 from portanet.dtypes import DType as DType
@@ -26,12 +56,21 @@ from portanet.namespace import *  # noqa: F403
 from portanet.namespace import __array_namespace_info__ as __array_namespace_info__
 from portanet.random import (
     manual_seed as manual_seed,
+)
+from portanet.random import (
     rand as rand,
+)
+from portanet.random import (
     randint as randint,
+)
+from portanet.random import (
     randn as randn,
+)
+from portanet.random import (
     randperm as randperm,
 )
-from portanet.serialization import load as load, save as save
+from portanet.serialization import load as load
+from portanet.serialization import save as save
 from portanet.tensor import Tensor as Tensor
 
 __version__ = "0.1.0"

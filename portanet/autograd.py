@@ -215,8 +215,8 @@ def jacobian(function: Callable[[Any], Tensor], x: Any, create_graph: bool = Fal
             (row,) = grad(y, x, chosen, retain_graph=True, create_graph=create_graph, allow_unused=True)
             rows.append(xp.zeros_like(x) if row is None else row)
         if not rows:
-            return xp.zeros_like(xp.reshape(y, (*y.shape, *[1] * x.ndim)) * x)  # type: ignore[no-any-return]
-        return xp.reshape(xp.stack(rows), (*y.shape, *x.shape))  # type: ignore[no-any-return]
+            return xp.zeros_like(xp.reshape(y, (*y.shape, *[1] * x.ndim)) * x)
+        return xp.reshape(xp.stack(rows), (*y.shape, *x.shape))
 
 
 def hessian(function: Callable[[Any], Tensor], x: Any) -> Tensor:

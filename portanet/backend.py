@@ -242,13 +242,17 @@ def _imported(name: str, module: str, package: str) -> ModuleType:
 
 
 def _conforming(namespace: Any, name: str) -> Any:
-    missing = [function for function in ("asarray", "matmul", "__array_namespace_info__") if not hasattr(namespace, function)]
+    missing = [
+        function for function in ("asarray", "matmul", "__array_namespace_info__") if not hasattr(namespace, function)
+    ]
     if missing:
         raise ValueError(f"backend {name} does not conform to the Array API standard: it lacks {', '.join(missing)}.")
     return namespace
 
 
-def destination(targets: tuple[Any, ...], library: Library, device: Any, dtype: Any) -> tuple[Library, Any, DType | None]:
+def destination(
+    targets: tuple[Any, ...], library: Library, device: Any, dtype: Any
+) -> tuple[Library, Any, DType | None]:
     """What ``x.to(...)`` means: a library, a device of it (None: leave it) and a dtype (None: leave it).
 
     Each target may be a backend's name (``"torch"``, ``"cupy:1"``), a `Backend`, a device or its name, or a dtype.

@@ -18,6 +18,7 @@ from portanet import dtypes
 from portanet.dtypes import DType
 from portanet.kernels import generic
 
+
 class Library:
     """One array library as rules and layers see it: every name of the standard, and every kernel, as an attribute.
 

@@ -29,14 +29,16 @@ class Rule:
 
     __slots__ = ("joint", "name", "vjps")
 
-    def __init__(self, name: str, vjps: tuple[Callable[..., Any] | None, ...] = (), joint: Callable[..., Any] | None = None):
+    def __init__(
+        self, name: str, vjps: tuple[Callable[..., Any] | None, ...] = (), joint: Callable[..., Any] | None = None
+    ):
         self.name = name
         self.vjps = vjps
         self.joint = joint
 
 
 class Node:
-    """One operation that ran: its rule, the values of its arguments and result, and the nodes the arguments came from."""
+    """One operation that ran: its rule, what went in and came out, and the nodes that the arguments came from."""
 
     __slots__ = ("args", "hooks", "number", "options", "output", "parents", "rule")
 
@@ -66,7 +68,7 @@ class Leaf(Node):
 
 
 class Output(Node):
-    """The ``index``-th of several results of one operation (svd, unstack): hands its cotangent on to its place there."""
+    """The ``index``-th of several results of one operation (svd, unstack): hands its cotangent on to there."""
 
     __slots__ = ("index",)
 
@@ -190,7 +192,7 @@ def _first(slots: list[Any]) -> Any:
 
 
 def match(xp: Any, g: Any, x: Any) -> Any:
-    """The cotangent ``g`` as one of ``x``: broadcasting summed away, promotion undone. The only place that does either."""
+    """The cotangent ``g`` as one of ``x``: broadcasting summed away, promotion undone. Nowhere else is either done."""
     if g.shape != x.shape:
         extra = g.ndim - x.ndim
         axes = list(range(extra))

@@ -207,9 +207,7 @@ class Tensor(Reading):
                 raise ValueError(f"this Tensor has shape {self.shape}, so its grad cannot have shape {value.shape}.")
         self._node.grad = value
 
-    def backward(
-        self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
-    ) -> None:
+    def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
         """Add the gradient of this Tensor to the ``grad`` of every leaf that it was computed from.
 
         Args:

@@ -47,7 +47,10 @@ class Report:
 
     def __str__(self) -> str:
         lines = ["        h   |f(x+hv) - f(x)|   |... - h <gradient, v>|   order"]
-        orders = [math.log2(a / b) if b > self.noise else math.nan for a, b in zip(self.remainders, self.remainders[1:], strict=False)]
+        orders = [
+            math.log2(a / b) if b > self.noise else math.nan
+            for a, b in zip(self.remainders, self.remainders[1:], strict=False)
+        ]
         for i, h in enumerate(self.steps):
             order = f"{orders[i - 1]:7.2f}" if i and not math.isnan(orders[i - 1]) else "      -"
             lines.append(f"{h:9.2e}   {self.without[i]:16.3e}   {self.remainders[i]:22.3e} {order}")
@@ -81,7 +84,9 @@ def check_gradient(function: Callable[..., Any], *args: Any, order: int = 1, ver
         raise TypeError("check_gradient: no argument is a floating array; pass at least one, in float64.")
     for i in varied:
         if points[i].dtype.name not in ("float64", "complex128"):
-            raise TypeError(f"check_gradient: argument {i} is {points[i].dtype}; use float64, or rounding hides the order.")
+            raise TypeError(
+                f"check_gradient: argument {i} is {points[i].dtype}; use float64, or rounding hides the order."
+            )
     objective = _slope(function, varied) if order == 2 else function
     report = _measure(objective, points, varied)
     report.remark = _remark(report)
@@ -177,7 +182,9 @@ def _weighted(results: Any) -> Any:
         xp = namespace_of(y)
         if not xp.isdtype(y.dtype, ("real floating", "complex floating")):
             continue
-        term = xp.sum(xp.real(y * wave(y, 0.7 + k)) if xp.isdtype(y.dtype, "complex floating") else y * wave(y, 0.7 + k))
+        term = xp.sum(
+            xp.real(y * wave(y, 0.7 + k)) if xp.isdtype(y.dtype, "complex floating") else y * wave(y, 0.7 + k)
+        )
         total = term if total is None else total + term
     return total
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -232,7 +232,11 @@ def _train_epoch(
 
 
 def evaluate(
-    model: Any, loss: Callable[[Any, Any], Tensor], loader: Iterable[Any], *, metrics: Mapping[str, Metric] | None = None
+    model: Any,
+    loss: Callable[[Any, Any], Tensor],
+    loader: Iterable[Any],
+    *,
+    metrics: Mapping[str, Metric] | None = None,
 ) -> dict[str, float]:
     """The mean loss of ``model`` over a loader, in eval mode and without a tape, and its metrics.
 
@@ -263,7 +267,9 @@ def evaluate(
         model.train(was_training)
 
 
-def _metrics(metrics: Mapping[str, Metric] | None, predictions: list[Tensor], targets: list[Tensor]) -> dict[str, float]:
+def _metrics(
+    metrics: Mapping[str, Metric] | None, predictions: list[Tensor], targets: list[Tensor]
+) -> dict[str, float]:
     if not metrics:
         return {}
     xp = namespace_of(predictions[0])
@@ -295,7 +301,7 @@ class _Mean:
     def value(self, source: str) -> float:
         if self.total is None:
             raise ValueError(f"{source} gave no batch; check that the data set is not empty.")
-        return float(self.total.item()) / self.count
+        return float(self.total) / self.count
 
 
 class _Bar:
@@ -306,7 +312,7 @@ class _Bar:
         if shown:
             from tqdm.auto import tqdm  # here, so that `import portanet` does not pay for it
 
-            total = len(loader) * epochs if hasattr(loader, "__len__") else None
+            total = len(loader) * epochs if isinstance(loader, Sized) else None
             self.bar = tqdm(total=total, unit="step", dynamic_ncols=True)
         self.last = time.monotonic()
 

@@ -283,7 +283,7 @@ def test_memory_returns_with_the_garbage_collector_off():
             step()
         after = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
-        # Twenty steps that kept a single array of 100 x 100 would keep 40,000 bytes; NumPy's own caches keep a few thousand.
+        # Steps that kept a single array of 100 x 100 would keep 40,000 bytes; NumPy's own caches keep a few thousand.
         assert gc.collect() == 0 and after - before < 40_000
     finally:
         gc.enable()

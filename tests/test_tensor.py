@@ -19,7 +19,10 @@ B = numpy.asarray([[2.0, 5.0], [-1.0, 0.5]])
 def test_operators_agree_with_numpy(name, backend):
     compute = getattr(operator, name)
     expected = compute(A, B)
-    for y in (compute(portanet.asarray(A), portanet.asarray(B)), compute(portanet.asarray(A), portanet.asarray(B).array)):
+    for y in (
+        compute(portanet.asarray(A), portanet.asarray(B)),
+        compute(portanet.asarray(A), portanet.asarray(B).array),
+    ):
         assert isinstance(y, portanet.Tensor)
         numpy.testing.assert_allclose(y.numpy(), expected)
 

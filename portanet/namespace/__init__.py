@@ -29,18 +29,38 @@ from portanet.dtypes import (
     uint64,
 )
 from portanet.library import libraries
-from portanet.namespace import creation, data_types, elementwise, manipulation, reductions, searching
-from portanet.namespace.creation import *  # noqa: F403
-from portanet.namespace.data_types import *  # noqa: F403
-from portanet.namespace.elementwise import *  # noqa: F403
-from portanet.namespace.kernels import *  # noqa: F403
-from portanet.namespace.manipulation import *  # noqa: F403
-from portanet.namespace.reductions import *  # noqa: F403
-from portanet.namespace.searching import *  # noqa: F403
 from portanet.linalg import matmul, matrix_transpose, tensordot, vecdot
+from portanet.namespace import creation, data_types, elementwise, manipulation, reductions, searching
+from portanet.namespace.creation import *
+from portanet.namespace.data_types import *
+from portanet.namespace.elementwise import *
+from portanet.namespace.kernels import *
+from portanet.namespace.manipulation import *
+from portanet.namespace.reductions import *
+from portanet.namespace.searching import *
 from portanet.special import (  # those that are kernels, so that rules find them on Tensors too
-    betainc, betaln, erf, erfc, erfcx, erfinv, gamma, gammainc, gammaincc, gammaln, i0, i0e, i1, i1e, log_expit, log_ndtr,
-    logit, logsumexp, ndtri, polygamma, psi, stdtr,
+    betainc,
+    betaln,
+    erf,
+    erfc,
+    erfcx,
+    erfinv,
+    gamma,
+    gammainc,
+    gammaincc,
+    gammaln,
+    i0,
+    i0e,
+    i1,
+    i1e,
+    log_expit,
+    log_ndtr,
+    logit,
+    logsumexp,
+    ndtri,
+    polygamma,
+    psi,
+    stdtr,
 )  # fmt: skip
 from portanet.tensor import Tensor
 

@@ -16,7 +16,7 @@ __all__ = [
 
 
 def _place(dtype: Any, device: Any, kind: str = "f") -> tuple[Library, dict[str, Any]]:
-    """The current library, with ``dtype=`` and ``device=`` as it wants them; ``kind`` chooses a dtype that is left out."""
+    """The current library, with ``dtype=`` and ``device=`` as it wants them; ``kind`` stands in for a dtype left out."""
     backend = get_backend()
     library = backend.library
     if dtype is None:
@@ -27,9 +27,7 @@ def _place(dtype: Any, device: Any, kind: str = "f") -> tuple[Library, dict[str,
     }
 
 
-def asarray(
-    obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None
-) -> Tensor:
+def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
     """A Tensor of numbers, nested lists of numbers, or an array.
 
     Args:
@@ -85,7 +83,9 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None,
     """
     kind = kind_of([number for number in (start, stop, step) if number is not None])
     library, place = _place(dtype, device, kind)
-    return Tensor(library.arange(start, stop, step, **place) if stop is not None else library.arange(0, start, step, **place))
+    return Tensor(
+        library.arange(start, stop, step, **place) if stop is not None else library.arange(0, start, step, **place)
+    )
 
 
 def empty(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -257,4 +257,3 @@ def triu(x: Any, /, *, k: int = 0) -> Tensor:
             [0., 1.]])
     """
     return apply("triu", x, k=k)
-

@@ -88,8 +88,8 @@ def finfo(type: Any, /) -> FloatInfo:
     library = _library(type)
     found = library.finfo(library.raw_dtype(dtype))
     part = {dtypes.complex64: dtypes.float32, dtypes.complex128: dtypes.float64}.get(dtype, dtype)
-    limits = [float(found.eps), float(found.max), float(found.min), float(found.smallest_normal)]
-    return FloatInfo(int(found.bits), *limits, part)
+    largest, smallest = float(found.max), float(found.min)
+    return FloatInfo(int(found.bits), float(found.eps), largest, smallest, float(found.smallest_normal), part)
 
 
 def iinfo(type: Any, /) -> IntegerInfo:

@@ -23,7 +23,7 @@ def _unary(name: str, doc: str, example: str) -> Callable[[Any], Tensor]:
 
     def function(x: Any, /) -> Tensor:
         if not isinstance(x, Tensor):
-            return apply(name, x)  # type: ignore[no-any-return]
+            return apply(name, x)
         a, p = x._raw, x._node
         try:
             y = getattr(libraries[type(a)], name)(a)
@@ -41,7 +41,7 @@ def _test(name: str, doc: str, example: str) -> Callable[[Any], Tensor]:
     """A function whose result is truth values: nothing to differentiate."""
 
     def function(x: Any, /) -> Tensor:
-        return apply(name, x)  # type: ignore[no-any-return]
+        return apply(name, x)
 
     _documented(function, name, doc, example)
     return function
@@ -49,7 +49,7 @@ def _test(name: str, doc: str, example: str) -> Callable[[Any], Tensor]:
 
 def _binary(name: str, doc: str, example: str) -> Callable[[Any, Any], Tensor]:
     def function(x1: Any, x2: Any, /) -> Tensor:
-        return apply(name, x1, x2)  # type: ignore[no-any-return]
+        return apply(name, x1, x2)
 
     _documented(function, name, doc, example)
     return function
@@ -191,12 +191,71 @@ remainder = _binary(
 subtract = _binary("subtract", "x1 - x2.", "[1.0, 2.0] ; [3.0, 5.0] -> tensor([-2., -3.])")
 
 __all__ = [
-    "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and", "bitwise_invert",
-    "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "ceil", "clip", "conj",
-    "copysign", "cos", "cosh", "divide", "equal", "exp", "expm1", "floor", "floor_divide", "greater",
-    "greater_equal", "hypot", "imag", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log10",
-    "log1p", "log2", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum",
-    "minimum", "multiply", "negative", "nextafter", "not_equal", "positive", "pow", "real", "reciprocal",
-    "remainder", "round", "sign", "signbit", "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh",
+    "abs",
+    "acos",
+    "acosh",
+    "add",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+    "ceil",
+    "clip",
+    "conj",
+    "copysign",
+    "cos",
+    "cosh",
+    "divide",
+    "equal",
+    "exp",
+    "expm1",
+    "floor",
+    "floor_divide",
+    "greater",
+    "greater_equal",
+    "hypot",
+    "imag",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "logaddexp",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "maximum",
+    "minimum",
+    "multiply",
+    "negative",
+    "nextafter",
+    "not_equal",
+    "positive",
+    "pow",
+    "real",
+    "reciprocal",
+    "remainder",
+    "round",
+    "sign",
+    "signbit",
+    "sin",
+    "sinh",
+    "sqrt",
+    "square",
+    "subtract",
+    "tan",
+    "tanh",
     "trunc",
 ]  # fmt: skip

@@ -5,10 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.library import device_of as _device_of
-from portanet.library import namespace_of
+from portanet.library import explained, libraries, namespace_of, require_same
+from portanet.namespace.elementwise import _unary
+from portanet.tape import Node, recording
 from portanet.tensor import Tensor, apply, moved, raw_key
+from portanet.vjps import rule as rule_of
 
-__all__ = ["add_along_axis", "add_at", "copy", "device_of", "move_like", "positions", "scatter_add", "set_at"]
+__all__ = [
+    "add_along_axis", "add_at", "binary_cross_entropy", "cofactors", "copy", "device_of", "gelu", "horner", "linear",
+    "log_softmax", "move_like", "pick_class", "positions", "relu", "rows_at", "scatter_add", "set_at",
+    "sigmoid", "sigmoid_cross_entropy", "silu", "softmax", "softmax_cross_entropy", "softplus", "standardized",
+]  # fmt: skip
+
+
+def cofactors(x: Any) -> Tensor:
+    """The signed minors of square matrices (..., n, n): the derivative of their determinants."""
+    return apply("cofactors", x)
 
 
 def copy(x: Any) -> Tensor:
@@ -27,7 +39,7 @@ def move_like(x: Tensor, like: Tensor) -> Tensor:
 
 
 def positions(x: Any, *, axis: int = 0) -> Tensor:
-    """0, 1, ... along one axis of ``x``, in its library and on its device: rules make their constants like their neighbours."""
+    """0, 1, ... along one axis of ``x``, in its library and on its device: a constant made like its neighbour."""
     return apply("positions", x, axis=axis)
 
 
@@ -49,3 +61,85 @@ def add_at(x: Tensor, updates: Any, *, key: Any) -> Tensor:
 def add_along_axis(x: Any, indices: Any, updates: Any, *, axis: int) -> Tensor:
     """`take_along_axis` transposed: each update added at its index along ``axis``."""
     return apply("add_along_axis", x, indices, updates, axis=axis)
+
+
+relu = _unary("relu", "max(x, 0); the slope at 0 is 0.", "[-1.0, 2.0] -> tensor([0., 2.])")
+sigmoid = _unary("sigmoid", "1 / (1 + e^-x), for real x.", "[-2.0, 0.0] -> tensor([0.11920292, 0.5       ])")
+silu = _unary("silu", "x times the sigmoid of x.", "[0.0, 100.0] -> tensor([  0., 100.])")
+
+
+def softplus(x: Any, *, beta: float, threshold: float) -> Tensor:
+    """log(1 + exp(beta x)) / beta, and x itself where beta x > threshold."""
+    return apply("softplus", x, beta=beta, threshold=threshold)
+
+
+def gelu(x: Any, *, approximate: str) -> Tensor:
+    """x times the normal distribution function of x, exact (``"none"``) or nearly (``"tanh"``)."""
+    return apply("gelu", x, approximate=approximate)
+
+
+def softmax(x: Any, *, axis: Any) -> Tensor:
+    """exp(x) / sum(exp(x)) over ``axis``: one, several, or all (None)."""
+    return apply("softmax", x, axis=axis)
+
+
+def log_softmax(x: Any, *, axis: Any) -> Tensor:
+    """The logarithm of `softmax`, exact where that is 0."""
+    return apply("log_softmax", x, axis=axis)
+
+
+def pick_class(x: Any, target: Any, *, ignore_index: int) -> Tensor:
+    """``x[..., target]`` along the last axis, 0 where the target is ``ignore_index``."""
+    return apply("pick_class", x, target, ignore_index=ignore_index)
+
+
+def softmax_cross_entropy(x: Any, target: Any, *, ignore_index: int) -> Tensor:
+    """-log softmax(x)[..., target] along the last axis: the loss of each example."""
+    return apply("softmax_cross_entropy", x, target, ignore_index=ignore_index)
+
+
+def sigmoid_cross_entropy(x: Any, target: Any) -> Tensor:
+    """-target log sigmoid(x) - (1 - target) log sigmoid(-x), element by element."""
+    return apply("sigmoid_cross_entropy", x, target)
+
+
+def binary_cross_entropy(p: Any, target: Any) -> Tensor:
+    """-target log(p) - (1 - target) log(1 - p), element by element, no logarithm below -100."""
+    return apply("binary_cross_entropy", p, target)
+
+
+_LINEAR = rule_of("linear")
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """``x weight^T + bias``: (..., n), (m, n), (m,) -> (..., m). Written out, as every network spends its time here."""
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor) and (bias is None or isinstance(bias, Tensor))):
+        return apply("linear", x, weight, bias)
+    a, p, w, q = x._raw, x._node, weight._raw, weight._node
+    b, r = (None, None) if bias is None else (bias._raw, bias._node)
+    if type(a) is not type(w):
+        require_same("linear", a, w)
+    if b is not None and type(b) is not type(w):
+        require_same("linear", b, w)
+    try:
+        y = libraries[type(a)].linear(a, w, b)
+    except Exception as problem:
+        raise explained("linear", (a, w, b), problem) from problem
+    if (p is None and q is None and r is None) or not recording.get():
+        return Tensor(y)
+    return Tensor(y, Node(_LINEAR, (a, w, b), None, y, (p, q, r)))
+
+
+def standardized(x: Any, *, axis: tuple[int, ...], eps: float) -> Tensor:
+    """``x`` shifted to mean 0 and scaled to variance 1 over ``axis``, ``eps`` being added to the variance."""
+    return apply("standardized", x, axis=axis, eps=eps)
+
+
+def rows_at(weight: Any, indices: Any, *, padding_idx: int | None = None) -> Tensor:
+    """The rows of ``weight`` that the integers ``indices`` name; no gradient comes back to row ``padding_idx``."""
+    return apply("rows_at", weight, indices, padding_idx=padding_idx)
+
+
+def horner(x: Any, coefficients: Any) -> Tensor:
+    """The polynomial with ``coefficients``, those of the highest power first, at each element of ``x``."""
+    return apply("horner", x, coefficients)

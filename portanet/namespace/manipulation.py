@@ -198,4 +198,3 @@ def tile(x: Any, repetitions: tuple[int, ...], /) -> Tensor:
     if len(repetitions) < x.ndim:
         repetitions = (1,) * (x.ndim - len(repetitions)) + tuple(repetitions)
     return apply("tiled", x, repetitions=tuple(repetitions))
-

@@ -89,9 +89,7 @@ def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool 
     return apply("std", x, axis=axis, correction=correction, keepdims=keepdims)
 
 
-def cumulative_sum(
-    x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
-) -> Tensor:
+def cumulative_sum(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
     """The running sum along ``axis``; with ``include_initial`` it starts from a 0 in front.
 
     >>> import portanet
@@ -101,9 +99,7 @@ def cumulative_sum(
     return apply("cumulative_sum", x, axis=axis, include_initial=include_initial, **_typed(x, dtype))
 
 
-def cumulative_prod(
-    x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
-) -> Tensor:
+def cumulative_prod(x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Tensor:
     """The running product along ``axis``; with ``include_initial`` it starts from a 1 in front.
 
     >>> import portanet
@@ -113,9 +109,7 @@ def cumulative_prod(
     return apply("cumulative_prod", x, axis=axis, include_initial=include_initial, **_typed(x, dtype))
 
 
-def diff(
-    x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None
-) -> Tensor:
+def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Tensor:
     """The n-th difference of neighbours along ``axis``, after joining ``prepend`` and ``append`` to the ends.
 
     >>> import portanet

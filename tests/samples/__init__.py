@@ -53,4 +53,6 @@ def everything() -> list[Sample]:
     """The samples of every family."""
     from tests.samples import elementwise, fft, indexing, linalg, nn, reductions, shapes, special
 
-    return [s for family in (elementwise, fft, indexing, linalg, nn, reductions, shapes, special) for s in family.SAMPLES]
+    return [
+        s for family in (elementwise, fft, indexing, linalg, nn, reductions, shapes, special) for s in family.SAMPLES
+    ]

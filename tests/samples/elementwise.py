@@ -8,13 +8,30 @@ import portanet as pn
 from tests.samples import Sample, complex_, real, signed
 
 _INSIDE = ["acos", "asin", "atanh"]
-_ANYWHERE = ["asinh", "atan", "cos", "cosh", "exp", "expm1", "sin", "sinh", "square", "tan", "tanh", "negative", "positive"]
+_ANYWHERE = [
+    "asinh",
+    "atan",
+    "cos",
+    "cosh",
+    "exp",
+    "expm1",
+    "sin",
+    "sinh",
+    "square",
+    "tan",
+    "tanh",
+    "negative",
+    "positive",
+]
 _POSITIVE = ["log", "log1p", "log2", "log10", "sqrt", "reciprocal"]
 _STEPS = ["ceil", "floor", "round", "trunc"]
 
 SAMPLES = [
     *[Sample(name, getattr(pn, name), (signed(3, 4),)) for name in _INSIDE + _ANYWHERE],
-    *[Sample(name, getattr(pn, name), (complex_(3, 4),), "complex") for name in [*_INSIDE, *_ANYWHERE, *_POSITIVE, "acosh"]],
+    *[
+        Sample(name, getattr(pn, name), (complex_(3, 4),), "complex")
+        for name in [*_INSIDE, *_ANYWHERE, *_POSITIVE, "acosh"]
+    ],
     *[Sample(name, getattr(pn, name), (real(3, 4),)) for name in _POSITIVE],
     *[Sample(name, getattr(pn, name), (real(3, 4, low=0.2, high=0.3),)) for name in _STEPS],
     Sample("acosh", pn.acosh, (real(5, low=1.5, high=2.5),)),

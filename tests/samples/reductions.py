@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 
 import portanet as pn
-from tests.samples import Sample, complex_, real, signed
+from tests.samples import Sample, complex_, signed
 
 _ZEROS = signed(3, 4)
 _ZEROS[0, 1] = _ZEROS[1, 1] = _ZEROS[1, 3] = 0.0
@@ -16,7 +16,9 @@ SAMPLES = [
         for name in ["sum", "mean", "prod", "max", "min", "var", "std"]
         for axis in [None, 1, -2, (0, 1)]
         for keepdims in [False, True]
-        for function in [lambda x, name=name, axis=axis, keepdims=keepdims: getattr(pn, name)(x, axis=axis, keepdims=keepdims)]
+        for function in [
+            lambda x, name=name, axis=axis, keepdims=keepdims: getattr(pn, name)(x, axis=axis, keepdims=keepdims)
+        ]
     ],
     *[Sample(name, getattr(pn, name), (complex_(3, 4),), "complex") for name in ["sum", "mean", "prod"]],
     Sample("var", lambda x: pn.var(x, axis=0, correction=1), (signed(3, 4),), "corrected"),

@@ -28,7 +28,9 @@ SAMPLES = [
     Sample("meshgrid", _squared(pn.meshgrid), (real(2), real(3), real(4))),
     Sample("meshgrid", _squared(lambda *x: pn.meshgrid(*x, indexing="ij")), (real(2), real(3)), "ij"),
     Sample("concatenated", _squared(lambda a, b: pn.concat([a, b], axis=1)), (real(2, 3), real(2, 2))),
-    Sample("concatenated", _squared(lambda a, b: pn.concat([a, b], axis=None)), (real(2, 3), complex_(2, 2)), "flattened"),
+    Sample(
+        "concatenated", _squared(lambda a, b: pn.concat([a, b], axis=None)), (real(2, 3), complex_(2, 2)), "flattened"
+    ),
     Sample("stacked", _squared(lambda a, b: pn.stack([a, b], axis=1)), (real(2, 3), real(2, 3, seed=1))),
     Sample("unstack", _squared(lambda x: pn.unstack(x, axis=1)), (X,)),
     Sample("unstack", _squared(lambda x: pn.unstack(x, axis=-1)[2]), (X,), "one used"),
@@ -38,7 +40,11 @@ SAMPLES = [
     Sample("repeat", _squared(lambda x: pn.repeat(x, 3, axis=1)), (X,)),
     Sample("repeat", _squared(lambda x: pn.repeat(x, 2)), (X,), "flattened"),
     Sample(
-        "repeat", _squared(lambda x: pn.repeat(x, pn.asarray([2, 0, 1]), axis=1)), (X,), "counts", needs="data_dependent_shapes"
+        "repeat",
+        _squared(lambda x: pn.repeat(x, pn.asarray([2, 0, 1]), axis=1)),
+        (X,),
+        "counts",
+        needs="data_dependent_shapes",
     ),
     Sample("tiled", _squared(lambda x: pn.tile(x, (2, 1, 3))), (X,)),
     Sample("tiled", _squared(lambda x: pn.tile(x, (2, 1, 1, 3))), (X,), "more axes"),

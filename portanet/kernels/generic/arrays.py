@@ -114,7 +114,7 @@ def from_host(xp: Any, x: Any, dtype: Any, device: Any) -> Any:
 
 
 def add_along_axis(xp: Any, x: Any, indices: Any, updates: Any, axis: int) -> Any:
-    """``x`` with each ``updates[..., k, ...]`` added at ``indices[..., k, ...]`` along ``axis``: take_along_axis transposed."""
+    """``x`` with each ``updates[..., k, ...]`` added at ``indices[..., k, ...]`` along ``axis``."""
     axis = axis % x.ndim
     indices = xp.where(indices < 0, indices + x.shape[axis], indices)
     # The flat position of every element, picked as take_along_axis picks elements, says where each update goes.
