@@ -16,6 +16,8 @@ COUNT = "step"  # kept as a Python int: with it the corrections of Adam are exac
 
 def plain(value: Any) -> Any:
     """A hyperparameter as Python keeps it: NumPy's numbers, which would widen float32 arrays, and lists converted."""
+    if type(value) in PYTHON_SCALARS:  # nearly always, and asked for at every step
+        return value
     if isinstance(value, (list, tuple)):
         return tuple([plain(one) for one in value])
     found = operand(value)
@@ -33,7 +35,7 @@ def wrapped(value: Any) -> Any:
 
 
 def as_array(xp: Any, value: Any) -> Any:
-    """What a rule returned: arrays and numbers as they are, and NumPy's scalar, its result without axes, as an array."""
+    """What a rule returned: arrays and numbers as they are, NumPy's scalar (its result without axes) as an array."""
     return value if type(value) in libraries or type(value) in PYTHON_SCALARS else xp.asarray(value)
 
 
