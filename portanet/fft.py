@@ -1,8 +1,8 @@
 """Discrete Fourier transforms on Tensors: the standard's ``fft`` extension, differentiable.
 
 y_k = sum_j x_j exp(-2 pi i j k / n); the inverse has the other sign and the factor 1 / n. ``norm`` says where the
-factor goes: ``"backward"``: with the inverse; ``"forward"``: with the transform; ``"ortho"``: its root with each. Results
-have the precision of the argument: float32 and complex64 make complex64.
+factor goes: ``"backward"``: with the inverse; ``"forward"``: with the transform; ``"ortho"``: its root with each.
+Results have the precision of the argument: float32 and complex64 make complex64.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ __all__ = [
     "rfftfreq", "rfftn",
 ]  # fmt: skip
 
+
 def _complex(name: str, x: Any, norm: str) -> Tensor:
     """``x`` as complex numbers, which not every library makes of real ones by itself."""
     x = _known(name, x, norm)
@@ -36,7 +37,9 @@ def _real(name: str, other: str, x: Any, norm: str) -> Tensor:
 def _known(name: str, x: Any, norm: str) -> Tensor:
     x = x if isinstance(x, Tensor) else Tensor(x)
     if x.dtype.kind not in ("real floating", "complex floating"):
-        raise TypeError(f"fft.{name} needs a floating dtype, saw {x.dtype}; write portanet.astype(x, portanet.float32).")
+        raise TypeError(
+            f"fft.{name} needs a floating dtype, saw {x.dtype}; write portanet.astype(x, portanet.float32)."
+        )
     if norm not in OPPOSITE:
         raise ValueError(f"fft.{name}: norm={norm!r} is not known; known are 'backward', 'ortho' and 'forward'.")
     return x
@@ -169,7 +172,9 @@ def irfftn(x: Any, /, *, s: Any = None, axes: Any = None, norm: str = "backward"
 
 
 def hfft(x: Any, /, *, n: int | None = None, axis: int = -1, norm: str = "backward") -> Tensor:
-    """The real spectrum, of length ``n`` (default: 2 (m - 1)), of a signal with x_{n-j} = conj(x_j), given by its first half.
+    """The real spectrum of a signal with x_{n-j} = conj(x_j), of which the m first elements are given.
+
+    Its length is ``n`` (default: 2 (m - 1)).
 
     >>> import portanet
     >>> portanet.fft.hfft(portanet.asarray([1.0, 2.0]))

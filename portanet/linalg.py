@@ -61,7 +61,9 @@ class SVDResult(NamedTuple):
 def _floating(name: str, x: Any) -> Tensor:
     x = x if isinstance(x, Tensor) else Tensor(x)
     if x.dtype.kind not in ("real floating", "complex floating"):
-        raise TypeError(f"linalg.{name} needs a floating dtype, saw {x.dtype}; write portanet.astype(x, portanet.float32).")
+        raise TypeError(
+            f"linalg.{name} needs a floating dtype, saw {x.dtype}; write portanet.astype(x, portanet.float32)."
+        )
     return x
 
 
@@ -143,11 +145,15 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     """
     x1, x2 = [x if isinstance(x, Tensor) else Tensor(x) for x in (x1, x2)]
     if axis >= 0 and x1.ndim != x2.ndim:
-        raise ValueError(f"linalg.cross: axis={axis} is not the same axis of shapes {x1.shape} and {x2.shape}; count from the end.")
+        raise ValueError(
+            f"linalg.cross: axis={axis} is not the same axis of shapes {x1.shape} and {x2.shape}; count from the end."
+        )
     axis = axis if axis < 0 else axis - x1.ndim
     for x in (x1, x2):
         if x.ndim < -axis or axis >= 0 or x.shape[axis] != 3:
-            raise ValueError(f"linalg.cross needs three elements along axis {axis}, saw shapes {x1.shape} and {x2.shape}.")
+            raise ValueError(
+                f"linalg.cross needs three elements along axis {axis}, saw shapes {x1.shape} and {x2.shape}."
+            )
     return apply("linalg.cross", x1, x2, axis=axis)
 
 
@@ -258,12 +264,16 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
         sizes = svdvals(x) if ord in (2, -2) else xp.sum(xp.abs(x), axis=-2 if ord in (1, -1) else -1)
         norm = xp.max(sizes, axis=-1) if ord > 0 else xp.min(sizes, axis=-1)
     else:
-        raise ValueError(f"linalg.matrix_norm: ord={ord!r} is not known; known are 'fro', 'nuc', 1, -1, 2, -2, inf, -inf.")
+        raise ValueError(
+            f"linalg.matrix_norm: ord={ord!r} is not known; known are 'fro', 'nuc', 1, -1, 2, -2, inf, -inf."
+        )
     return xp.expand_dims(norm, axis=(-2, -1)) if keepdims else norm
 
 
 def matrix_rank(x: Any, /, *, rtol: Any = None) -> Tensor:
-    """How many singular values of each matrix are above ``rtol`` times the largest (default: max(M, N) eps). No gradient.
+    """How many singular values of each matrix are above ``rtol`` times the largest (default: max(M, N) eps).
+
+    Whole numbers, through which no gradient passes.
 
     >>> import portanet
     >>> portanet.linalg.matrix_rank(portanet.ones((3, 3)))

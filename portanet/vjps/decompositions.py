@@ -19,7 +19,7 @@ from portanet.vjps.linalg import adjoint, hermitian, on_diagonal
 
 
 def _reciprocal(xp: Any, x: Any, values: Any, *, off_diagonal: bool) -> Any:
-    """1 / x; nan where x is no more than rounding beside the largest of ``values``; 0 on the diagonal if it is left out."""
+    """1 / x; nan where x is mere rounding beside the largest of ``values``; 0 on a diagonal that is left out."""
     largest = xp.max(xp.abs(values), axis=-1, keepdims=True)
     limit = 8 * xp.finfo(x.dtype).eps * (xp.expand_dims(largest, axis=-1) if x.ndim > values.ndim else largest)
     divisor = xp.where(xp.abs(x) <= limit, xp.full_like(x, math.nan), x)
@@ -164,8 +164,8 @@ def _qr(xp: Any, g: list[Any], y: Any, x: Any, *, mode: str = "reduced") -> Any:
     rows, columns = x.shape[-2:]
     if mode == "complete" and rows > columns:
         raise NotImplementedError(
-            f"linalg.qr: the columns that mode='complete' adds to Q for matrices of shape {tuple(x.shape)} are arbitrary "
-            "and have no derivative; use mode='reduced'."
+            f"linalg.qr: the columns that mode='complete' adds to Q for matrices of shape {tuple(x.shape)} are "
+            "arbitrary and have no derivative; use mode='reduced'."
         )
     if math.prod(x.shape) == 0:
         return xp.zeros_like(x)

@@ -24,7 +24,8 @@ def conjugated(xp: Any, g: Any) -> Any:
 def adjoint(rule: Any) -> Any:
     """A rule of the tape made of one as the papers give it.
 
-    Papers pass gradients dL/dRe + i dL/dIm back by adjoints, the tape plain transposes: conjugate on the way in and out.
+    Papers pass gradients dL/dRe + i dL/dIm back by adjoints, the tape passes plain transposes: conjugate on the way
+    in and out.
     """
 
     def vjp(xp: Any, g: Any, y: Any, x: Any, **options: Any) -> Any:
@@ -108,7 +109,9 @@ def _vecdot(side: int) -> Any:
 def _diagonal(xp: Any, g: Any, y: Any, x: Any, *, offset: int = 0) -> Any:
     """The cotangents put back on the diagonal that they came from."""
     shape = (*x.shape[:-2], x.shape[-2] if offset >= 0 else x.shape[-1])  # one for each row, or for each column
-    missing = xp.broadcast_to(xp.sum(xp.zeros_like(g), axis=-1, keepdims=True), (*g.shape[:-1], shape[-1] - g.shape[-1]))
+    missing = xp.broadcast_to(
+        xp.sum(xp.zeros_like(g), axis=-1, keepdims=True), (*g.shape[:-1], shape[-1] - g.shape[-1])
+    )
     values = xp.expand_dims(xp.concat([g, missing], axis=-1), axis=-1 if offset >= 0 else -2)
     return xp.where(on_diagonal(xp, x, offset), values, xp.zeros_like(x))
 
@@ -122,12 +125,12 @@ def _vector_norm(xp: Any, g: Any, y: Any, x: Any, *, axis: Any = None, ord: Any 
     g, y = kept(xp, g, x, axis), kept(xp, y, x, axis)
     if ord == 2:
         return conjugated(xp, x) * (_zero_at_zero(xp, y, g) / _one_at_zero(xp, y))
-    direction = conjugated(xp, xp.sign(x))
-    if ord == 1:
-        return g * direction
-    size = xp.abs(x)
     if ord == 0:
         return xp.zeros_like(x)
+    size = xp.abs(x)
+    direction = conjugated(xp, x) / _one_at_zero(xp, size)
+    if ord == 1:
+        return g * direction
     if math.isinf(ord):
         chosen = xp.astype(size == y, y.dtype)  # ties share alike
         return g * chosen / xp.sum(chosen, axis=axes_of(x, axis), keepdims=True) * direction

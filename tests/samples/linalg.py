@@ -123,7 +123,9 @@ PARTS_AND_NORMS = [
     _sample("svd", _mnorm(2), (_regular(3, 2),), "spectral norm"),
     _sample("svd", _mnorm(-2, True), (_regular(3, complex=True),), "smallest singular value"),
     Sample("max", _mnorm(1), (Z,), "matrix_norm 1", needs="linalg"),
-    Sample("max", lambda x: la.matrix_norm(x * x, ord=math.inf, keepdims=True), (X,), "matrix_norm inf", needs="linalg"),
+    Sample(
+        "max", lambda x: la.matrix_norm(x * x, ord=math.inf, keepdims=True), (X,), "matrix_norm inf", needs="linalg"
+    ),
     Sample("min", lambda x: la.matrix_norm(x * x, ord=-1), (signed(2, 3, 4),), "matrix_norm -1", needs="linalg"),
     Sample("min", _mnorm(-math.inf), (Z,), "matrix_norm -inf", needs="linalg"),
     Sample("matmul", lambda x: la.matrix_power(x, 5), (_regular(3, 2) / 4,), "matrix_power", needs="linalg"),
@@ -161,7 +163,9 @@ INVERSES = [
 
 DECOMPOSITIONS = [
     _sample("cholesky", lambda x: la.cholesky(_positive(x)), (_regular(3, 2),)),
-    _sample("cholesky", lambda x: la.cholesky(_positive(x), upper=True), (_regular(3, complex=True),), "upper, complex"),
+    _sample(
+        "cholesky", lambda x: la.cholesky(_positive(x), upper=True), (_regular(3, complex=True),), "upper, complex"
+    ),
     _sample("qr", _qr(), (_regular(3, 2),)),
     _sample("qr", _qr(), (_regular(4)[:, :2],), "tall"),
     _sample("qr", _qr(), (_regular(4, complex=True)[:, :2],), "tall, complex"),
@@ -179,7 +183,9 @@ DECOMPOSITIONS = [
     # Second derivatives at equal values pass through vectors that are not defined: nan, as documented.
     _sample("eigh", lambda x: pn.sum(la.eigvalsh(_hermitian(x)) ** 3), (numpy.eye(3),), "equal values", False),
     _sample("eig", _eig, (_regular(3, 2), signed(2, 3))),
-    _sample("eig", _eig, (numpy.asarray([[1.0, -2.0, 0.3], [1.5, 0.5, 0.2], [0.1, 0.4, 3.0]]), signed(2, 3)), "turning"),
+    _sample(
+        "eig", _eig, (numpy.asarray([[1.0, -2.0, 0.3], [1.5, 0.5, 0.2], [0.1, 0.4, 3.0]]), signed(2, 3)), "turning"
+    ),
     _sample("eig", _eig, (_regular(3, complex=True), complex_(2, 3)), "complex"),
     _sample("eig", lambda x: la.eigvals(x) ** 3, (_regular(3, 2),), "eigvals"),
     _sample("svd", _svd(False), (_regular(3, 2), signed(2, 3), signed(3, 2))),

@@ -6,7 +6,9 @@ from typing import Any
 
 
 def exclusive_products(xp: Any, x: Any) -> Any:
-    """Along the last axis: the product of all elements but this one, without dividing, so that zeros are no exception."""
+    """Along the last axis: the product of all elements but this one; no division, so that zeros are no exception."""
+    if x.shape[-1] == 0:
+        return x
     one = xp.ones_like(x[..., :1])
     left = xp.cumulative_prod(xp.concat([one, x[..., :-1]], axis=-1), axis=-1)
     right = xp.flip(xp.cumulative_prod(xp.concat([one, xp.flip(x, axis=-1)[..., :-1]], axis=-1), axis=-1), axis=-1)
