@@ -38,7 +38,7 @@ def to_host(x: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Special functions: CuPy's, where this version has them; not betaln, for the generic one is more exact.
+# Special functions: CuPy's, where this version has them; not betaln, which the generic kernel has more exactly.
 
 _SPECIAL = frozenset(
     "betainc erf erfc erfcx erfinv gamma gammainc gammaincc gammaln i0 i0e i1 i1e log_expit log_ndtr logit ndtri "
