@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy
+import pytest
 
 import portanet
+from portanet import optim
 
 rng = numpy.random.default_rng(5)
 X, Y = rng.normal(size=(6, 3)), rng.normal(size=(6, 2))
@@ -77,3 +79,41 @@ class Oracle:
             after()
             points.append(numpy.concatenate([p.detach().numpy().reshape(-1) for p in self.p.values()]))
         return numpy.stack(points)
+
+
+# One of each whose state has everything in it.
+FULL = [
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("Adam", {"lr": 0.1, "amsgrad": True}),
+    ("AdamW", {"lr": 0.1}),
+    ("RMSprop", {"lr": 0.02, "momentum": 0.5, "centered": True}),
+]
+
+
+def named(case: Any) -> str:
+    """The id of a case: an optimizer's name and its options."""
+    name, options = case
+    return "-".join([name, *[f"{key}={value}" for key, value in options.items()]])
+
+
+def made(name: str, params: Any, options: Any) -> Any:
+    """The optimizer of that name."""
+    return getattr(optim, name)(params, **options)
+
+
+def oracle_of(name: str, options: Any, params: Any = None) -> Any:
+    """PyTorch's problem, and its optimizer of that name."""
+    torch = pytest.importorskip("torch")
+    oracle = Oracle()
+    return oracle, getattr(torch.optim, name)(list(oracle.p.values()) if params is None else params(oracle), **options)
+
+
+def one(value: float = 1.0, dtype: Any = portanet.float64) -> portanet.Tensor:
+    """A parameter of one element."""
+    return portanet.tensor([value], dtype=dtype, requires_grad=True)
+
+
+def with_gradient(p: portanet.Tensor, g: float) -> portanet.Tensor:
+    """The parameter, its gradient set."""
+    p.grad = portanet.asarray([g], dtype=p.dtype)
+    return p
