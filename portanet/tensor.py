@@ -254,6 +254,18 @@ class Tensor(Reading):
         """The same elements as a constant: gradients stop here."""
         return Tensor(self._raw)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """For copy.deepcopy: the same elements in new memory; a leaf's copy is a leaf of its own, with its own grad."""
+        if not self.is_leaf:
+            raise RuntimeError("a Tensor that was computed under the tape cannot be copied alone; use x.detach().")
+        twin = object.__new__(type(self))
+        memo[id(self)] = twin
+        copied = namespace_of(self._raw).copy
+        twin._raw, twin._node = copied(self._raw), None
+        if self._node is not None:
+            twin.requires_grad_().grad = None if self.grad is None else Tensor(copied(self.grad._raw))
+        return twin
+
     # ------------------------------------------------------------------------------------------- moving
 
     def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
@@ -355,8 +367,8 @@ class Tensor(Reading):
     __rxor__ = _constant(lambda a, b: b ^ a, "xor")
     __rlshift__ = _constant(lambda a, b: b << a, "left shift")
     __rrshift__ = _constant(lambda a, b: b >> a, "right shift")
-    __eq__ = _constant(operator.eq, "equal")  # type: ignore[assignment]
-    __ne__ = _constant(operator.ne, "not equal")  # type: ignore[assignment]
+    __eq__ = _constant(operator.eq, "equal")
+    __ne__ = _constant(operator.ne, "not equal")
     __lt__ = _constant(operator.lt, "less")
     __le__ = _constant(operator.le, "less or equal")
     __gt__ = _constant(operator.gt, "greater")

@@ -316,9 +316,10 @@ class Module:
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters: each ``grad`` is None afterwards."""
-        for parameter in self.parameters():
-            if parameter.requires_grad:
-                parameter.grad = None
+        for module in self.modules():
+            for parameter in module._parameters.values():
+                if parameter is not None and parameter.requires_grad:
+                    parameter.grad = None
 
     # ----------------------------------------------------------------------------------------------------- moving
 

@@ -35,13 +35,6 @@ class Parameter(Tensor):
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        twin = type(self)(Tensor(namespace_of(self._raw).copy(self._raw)), self.requires_grad)
-        memo[id(self)] = twin
-        if self.grad is not None:
-            twin.grad = Tensor(namespace_of(self._raw).copy(self.grad._raw))
-        return twin
-
 
 class Buffer(Tensor):
     """A Tensor that a `Module` to which it is assigned counts among its buffers: state that is not trained.
@@ -63,8 +56,9 @@ class Buffer(Tensor):
         super().__init__(_raw(data))
         self.persistent = persistent
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
-        memo[id(self)] = twin = type(self)(Tensor(namespace_of(self._raw).copy(self._raw)), self.persistent)
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        twin = super().__deepcopy__(memo)
+        twin.persistent = self.persistent  # type: ignore[attr-defined]
         return twin
 
 
