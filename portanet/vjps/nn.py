@@ -1,7 +1,133 @@
-"""VJPs of nn."""
+"""VJPs of the kernels of networks."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-VJPS: dict[str, Any] = {}
+from portanet.kernels.generic.nn import clamped_logs
+
+
+def _relu(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    # The slope at 0 is 0, and nan passes: asked this way round, a nan is not taken for a dead unit.
+    return xp.where(y <= 0, xp.zeros_like(g), g)
+
+
+def _softplus(xp: Any, g: Any, y: Any, x: Any, *, beta: float, threshold: float) -> Any:
+    z = beta * x
+    return xp.where(z > threshold, g, g * xp.sigmoid(z))
+
+
+def _silu(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    s = xp.sigmoid(x)
+    return g * (s * (1 + x * (1 - s)))
+
+
+def _gelu(xp: Any, g: Any, y: Any, x: Any, *, approximate: str) -> Any:
+    if approximate == "none":
+        density = xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+        return g * (0.5 * (1 + xp.erf(x * math.sqrt(0.5))) + x * density)
+    near = xp.clip(x, -10, 10)  # as in the kernel: there the tanh is flat, and 0 times an overflow would be nan
+    scale = math.sqrt(2 / math.pi)
+    t = xp.tanh(scale * (near + 0.044715 * near * near * near))
+    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (scale * (1 + 0.134145 * near * near)))
+
+
+def _softmax(xp: Any, g: Any, y: Any, x: Any, *, axis: Any) -> Any:
+    return y * (g - xp.sum(g * y, axis=axis, keepdims=True))
+
+
+def _log_softmax(xp: Any, g: Any, y: Any, x: Any, *, axis: Any) -> Any:
+    return g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True)
+
+
+def _one_hot(xp: Any, x: Any, target: Any) -> Any:
+    """Where along the last axis of ``x`` the class is: truth values of its shape."""
+    places = xp.positions(x, axis=-1)
+    return places == xp.expand_dims(xp.astype(target, places.dtype), axis=-1)
+
+
+def _of_examples(xp: Any, g: Any, target: Any, ignore_index: int) -> Any:
+    """The cotangent of each example's loss, 0 for those that are ignored, as a column beside the classes."""
+    return xp.expand_dims(xp.where(target == ignore_index, xp.zeros_like(g), g), axis=-1)
+
+
+def _pick_class(xp: Any, g: Any, y: Any, x: Any, target: Any, *, ignore_index: int) -> Any:
+    return xp.where(_one_hot(xp, x, target), _of_examples(xp, g, target, ignore_index), xp.zeros_like(x))
+
+
+def _softmax_cross_entropy(xp: Any, g: Any, y: Any, x: Any, target: Any, *, ignore_index: int) -> Any:
+    p = xp.softmax(x, axis=-1)
+    return _of_examples(xp, g, target, ignore_index) * (p - xp.astype(_one_hot(xp, x, target), x.dtype))
+
+
+def _binary_cross_entropy(xp: Any, g: Any, y: Any, p: Any, target: Any) -> Any:
+    # (p - t) / (p (1 - p)), finite at 0 and 1: 1e-12 is PyTorch's number.
+    return g * (p - target) / xp.maximum(p * (1 - p), xp.full_like(p, 1e-12))
+
+
+def _binary_cross_entropy_target(xp: Any, g: Any, y: Any, p: Any, target: Any) -> Any:
+    log_p, log_q = clamped_logs(xp, p)
+    return g * (log_q - log_p)
+
+
+def _linear_weight(xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None) -> Any:
+    if x.ndim != 2:  # all axes but the last are one batch
+        count = math.prod(x.shape[:-1])
+        g, x = xp.reshape(g, (count, weight.shape[0])), xp.reshape(x, (count, weight.shape[1]))
+    return xp.matmul(xp.matrix_transpose(g), x)
+
+
+def _linear_bias(xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None) -> Any:
+    return g if g.ndim == 1 else xp.sum(g, axis=tuple(range(g.ndim - 1)))
+
+
+def _standardized(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], eps: float) -> Any:
+    if 0 in x.shape:
+        return xp.zeros_like(g)
+    # What shifts or stretches x as a whole does not change y.
+    g = g - xp.mean(g, axis=axis, keepdims=True) - y * xp.mean(g * y, axis=axis, keepdims=True)
+    return g / xp.sqrt(xp.var(x, axis=axis, keepdims=True) + eps)
+
+
+def _rows_at(xp: Any, g: Any, y: Any, weight: Any, indices: Any, *, padding_idx: int | None = None) -> Any:
+    flat = xp.astype(xp.reshape(indices, (-1,)), xp.positions(weight).dtype)
+    g = xp.reshape(g, (flat.shape[0], weight.shape[1]))
+    if padding_idx is not None:
+        g = xp.where(xp.expand_dims(flat == padding_idx, axis=-1), xp.zeros_like(g), g)
+    return xp.scatter_add(xp.zeros_like(weight), flat, g)
+
+
+def _horner(xp: Any, g: Any, y: Any, x: Any, coefficients: Any) -> Any:
+    degree = coefficients.shape[0] - 1
+    if degree == 0:
+        return xp.zeros_like(g)
+    powers = xp.astype(xp.flip(xp.positions(coefficients)), coefficients.dtype)
+    return g * xp.horner(x, (coefficients * powers)[:degree])
+
+
+def _horner_coefficients(xp: Any, g: Any, y: Any, x: Any, coefficients: Any) -> Any:
+    sums = [xp.sum(g)]
+    for _ in range(1, coefficients.shape[0]):
+        g = g * x
+        sums.append(xp.sum(g))
+    return xp.stack(sums[::-1])
+
+
+VJPS: dict[str, Any] = {
+    "relu": (_relu,),
+    "sigmoid": (lambda xp, g, y, x: g * (y * (1 - y)),),
+    "softplus": (_softplus,),
+    "silu": (_silu,),
+    "gelu": (_gelu,),
+    "softmax": (_softmax,),
+    "log_softmax": (_log_softmax,),
+    "pick_class": (_pick_class, None),
+    "softmax_cross_entropy": (_softmax_cross_entropy, None),
+    "sigmoid_cross_entropy": (lambda xp, g, y, x, t: g * (xp.sigmoid(x) - t), lambda xp, g, y, x, t: -g * x),
+    "binary_cross_entropy": (_binary_cross_entropy, _binary_cross_entropy_target),
+    "linear": (lambda xp, g, y, x, weight, bias=None: xp.matmul(g, weight), _linear_weight, _linear_bias),
+    "standardized": (_standardized,),
+    "rows_at": (_rows_at, None),
+    "horner": (_horner, _horner_coefficients),
+}
