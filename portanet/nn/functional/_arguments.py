@@ -1,0 +1,52 @@
+"""What activations and losses ask of their arguments, and the sentences in which they refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portanet.library import namespace_of, require_same
+from portanet.tensor import Tensor
+
+
+def real_namespace(name: str, input: Any) -> Any:
+    """The library of ``input``, which must be real: exp of whole numbers or complex ones is not what is meant."""
+    xp = namespace_of(input)
+    if not xp.isdtype(input.dtype, "real floating"):
+        raise TypeError(f"{name}: expected a real floating input, saw {input.dtype}; cast it, as in x.to('float32').")
+    return xp
+
+
+def together(name: str, input: Any, *others: Any) -> tuple[Any, ...]:
+    """The arrays as they are, or all of them as Tensors where one is; None stays None, anything else is refused."""
+    given = [x for x in others if x is not None]
+    if any([isinstance(x, Tensor) for x in [input, *given]]):
+        return tuple([x if x is None or isinstance(x, Tensor) else Tensor(x) for x in [input, *others]])
+    for x in given:
+        require_same(name, input, x)
+    return input, *others
+
+
+def require_dtype(name: str, what: str, array: Any, input: Any) -> None:
+    """Raise TypeError, naming the cast, unless ``array`` has the dtype of ``input``."""
+    if array.dtype != input.dtype:
+        raise TypeError(
+            f"{name}: the {what} is {array.dtype}, the input {input.dtype}; they must be the same. Cast one, as in "
+            f"{what}.to(input.dtype)."
+        )
+
+
+def require_shape(name: str, what: str, array: Any, shape: tuple[int, ...], input: Any) -> None:
+    """Raise ValueError, naming both, unless ``array`` has ``shape``, which is what goes with ``input``."""
+    if tuple(array.shape) != tuple(shape):
+        raise ValueError(
+            f"{name}: the {what} has shape {tuple(array.shape)}, expected {tuple(shape)} for an input of shape "
+            f"{tuple(input.shape)}."
+        )
+
+
+def require_broadcast(name: str, what: str, array: Any, input: Any) -> None:
+    """Raise ValueError unless ``array`` can be repeated to the shape of ``input`` without making it larger."""
+    shape, wanted = tuple(array.shape), tuple(input.shape)
+    last = wanted[len(wanted) - len(shape) :]
+    if len(shape) > len(wanted) or any([n != 1 and n != m for n, m in zip(shape, last, strict=True)]):
+        raise ValueError(f"{name}: the {what} has shape {shape}, which does not broadcast to the input's {wanted}.")
