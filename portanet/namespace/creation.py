@@ -16,7 +16,7 @@ __all__ = [
 
 
 def _place(dtype: Any, device: Any, kind: str = "f") -> tuple[Library, dict[str, Any]]:
-    """The current library, with ``dtype=`` and ``device=`` as it wants them; ``kind`` stands in for a dtype left out."""
+    """The current library, with ``dtype=`` and ``device=`` as it wants them; ``kind`` stands in where none is given."""
     backend = get_backend()
     library = backend.library
     if dtype is None:
