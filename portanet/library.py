@@ -22,8 +22,9 @@ from portanet.kernels import generic
 class Library:
     """One array library as rules and layers see it: every name of the standard, and every kernel, as an attribute.
 
-    A name is looked for in ``kernels/<library>.py``, then in the library's own namespace, then in
-    ``kernels/generic.py``; what is found is kept on the instance, so the next look-up costs one dictionary access.
+    A kernel is looked for in ``kernels/<library>.py`` and then in ``kernels/generic``; a name of the standard in the
+    former, then in the library's own namespace. So a function of the library that happens to be called like a kernel
+    is never mistaken for one. What is found is kept on the instance: the next look-up costs one dictionary access.
     """
 
     def __init__(self, namespace: Any) -> None:
@@ -41,13 +42,16 @@ class Library:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        found: Any = getattr(self._kernels, name.replace(".", "_"), None)
-        if found is None:  # names of an extension come with a dot: "linalg.svd"
+        plain = name.replace(".", "_")  # names of an extension come with a dot: "linalg.svd"
+        found: Any = getattr(self._kernels, plain, None)
+        if found is None and name == plain:
+            found = _bound(getattr(generic, name, None), self)
+        if found is None:
             found = functools.reduce(lambda owner, part: getattr(owner, part, None), name.split("."), self.namespace)
+        if found is None:  # an extension's function that this library lacks
+            found = _bound(getattr(generic, plain, None), self)
         if found is None:
-            found = _bound(getattr(generic, name.replace(".", "_"), None), self)
-        if found is None:
-            raise AttributeError(f"{self.library_name} has no function {name!r}, and kernels/generic.py defines none.")
+            raise AttributeError(f"{self.library_name} has no function {name!r}, and kernels/generic defines none.")
         setattr(self, name, found)
         return found
 
@@ -112,9 +116,10 @@ def _words(device: str) -> set[str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# From an array to its library. Looked up on every operation, hence one dictionary keyed by the array's type.
+# From an array to its functions. Looked up on every operation, hence dictionaries keyed by the array's type.
 
-libraries: dict[type, Any] = {}
+libraries: dict[type, Library] = {}  # the types of raw arrays
+namespaces: dict[type, Any] = {}  # these, and Tensor with its subclasses
 _library_of_namespace: dict[int, Library] = {}
 HOST = "numpy"  # the library whose arrays are host memory for all others
 
@@ -133,7 +138,7 @@ def namespace_of(x: Any) -> Any:
     Raises TypeError, naming the type, where ``x`` is no array.
     """
     try:
-        return libraries[type(x)]
+        return namespaces[type(x)]
     except KeyError:
         return _resolve(x)
 
@@ -142,9 +147,9 @@ def _resolve(x: Any) -> Any:
     import array_api_compat  # here, so that `import portanet` does not pay for it
 
     for base in type(x).__mro__[1:]:
-        if base in libraries:  # a Parameter is a Tensor
-            libraries[type(x)] = libraries[base]
-            return libraries[base]
+        if base in namespaces and base not in libraries:  # a Parameter is a Tensor
+            namespaces[type(x)] = namespaces[base]
+            return namespaces[base]
     try:
         namespace = array_api_compat.array_namespace(x)
     except TypeError:
@@ -153,13 +158,13 @@ def _resolve(x: Any) -> Any:
         ) from None
     library = library_of_namespace(namespace)
     if not isinstance(x, numpy.generic):  # a NumPy scalar is read as an array but never kept as one
-        libraries[type(x)] = library
+        libraries[type(x)] = namespaces[type(x)] = library
     return library
 
 
 def is_array(x: Any) -> bool:
     """Whether ``x`` is an array of some library (or a Tensor)."""
-    if type(x) in libraries:
+    if type(x) in namespaces:
         return True
     if isinstance(x, (bool, int, float, complex, str, bytes, list, tuple, dict)) or x is None:
         return False
@@ -168,6 +173,11 @@ def is_array(x: Any) -> bool:
     except TypeError:
         return False
     return True
+
+
+def is_host(raw: Any) -> bool:
+    """Whether a raw array is a NumPy array: the memory that every library can copy from."""
+    return isinstance(raw, numpy.ndarray)
 
 
 def as_array(x: Any) -> Any:

@@ -152,7 +152,7 @@ class Tensor(Reading):
         """The namespace of functions that take Tensors: portanet itself."""
         if api_version is not None and api_version not in API_VERSIONS:
             raise ValueError(f"api_version={api_version!r}: portanet follows {', '.join(API_VERSIONS)}.")
-        return libraries[Tensor].public()
+        return namespace_of(self).public()
 
     # ------------------------------------------------------------------------------------------------- gradients
 

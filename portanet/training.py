@@ -54,15 +54,21 @@ class Progress:
 
 
 class _Watch:
-    """Follows one figure over the epochs and knows whether it got better."""
+    """Follows one figure over the epochs of a training, anew for each training, and knows whether it got better."""
 
     def __init__(self, monitor: str, mode: str, min_delta: float) -> None:
         if mode not in ("min", "max"):
             raise ValueError(f"mode={mode!r}: expected 'min' (losses) or 'max' (accuracies).")
         self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
-        self.best = math.inf if mode == "min" else -math.inf
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what an earlier training measured, which was perhaps another model's."""
+        self.best = math.inf if self.mode == "min" else -math.inf
 
     def improved(self, progress: Progress) -> bool:
+        if progress.epoch == 1:
+            self.begin()
         if self.monitor not in progress.measured:
             raise KeyError(
                 f"{type(self).__name__}(monitor={self.monitor!r}): not measured; measured are "
@@ -81,9 +87,14 @@ class EarlyStopping(_Watch):
 
     Args:
         monitor: the figure's name in the history.
-        patience: how many epochs without a gain are borne.
-        min_delta: the least change that counts as a gain.
+        patience: the training ends with the epoch that is the ``patience``-th in a row without a gain; at least 1.
+        min_delta: a change must exceed it to count as a gain.
         mode: ``"min"`` or ``"max"``: which way is better.
+
+    A figure that is nan is no gain.
+
+    Raises:
+        ValueError: ``patience`` is below 1, or the mode is not known.
 
     >>> import portanet
     >>> portanet.training.EarlyStopping(patience=3).patience
@@ -93,8 +104,13 @@ class EarlyStopping(_Watch):
     def __init__(
         self, monitor: str = "validation_loss", patience: int = 5, min_delta: float = 0.0, mode: str = "min"
     ) -> None:
-        super().__init__(monitor, mode, min_delta)
+        if patience < 1:
+            raise ValueError(f"EarlyStopping: patience={patience}: expected 1 or more epochs.")
         self.patience = patience
+        super().__init__(monitor, mode, min_delta)
+
+    def begin(self) -> None:
+        super().begin()
         self.waited = 0
 
     def __call__(self, progress: Progress) -> None:
@@ -106,6 +122,9 @@ class EarlyStopping(_Watch):
 class BestWeights(_Watch):
     """A callback that keeps the weights of the epoch in which a figure was best, and puts them back at the end.
 
+    The end is also an exception or an interruption. ``epoch`` is the best one, counted from 1; None, and the weights are
+    left as they are, where the figure was nan in every epoch. Buffers (running averages) belong to the weights.
+
     >>> import portanet
     >>> portanet.training.BestWeights(monitor="validation_accuracy", mode="max").epoch is None
     True
@@ -113,8 +132,15 @@ class BestWeights(_Watch):
 
     def __init__(self, monitor: str = "validation_loss", mode: str = "min") -> None:
         super().__init__(monitor, mode, 0.0)
+
+    def begin(self) -> None:
+        super().begin()
         self.epoch: int | None = None
         self._kept: dict[str, Tensor] = {}
+
+    def _restore(self, model: Any) -> None:
+        if self.epoch is not None:
+            model.load_state_dict(self._kept)
 
     def __call__(self, progress: Progress) -> None:
         if self.improved(progress):
@@ -123,7 +149,7 @@ class BestWeights(_Watch):
             self._kept = {name: namespace_of(value).copy(value) for name, value in progress.model.state_dict().items()}
         model = progress.model
         if progress.epoch == 1:
-            progress.at_the_end(lambda: model.load_state_dict(self._kept))
+            progress.at_the_end(lambda: self._restore(model))
 
 
 def fit(
@@ -165,7 +191,7 @@ def fit(
 
     >>> import portanet
     >>> from portanet import nn, optim, data
-    >>> portanet.manual_seed(0)
+    >>> generator = portanet.manual_seed(0)
     >>> x = portanet.linspace(-1.0, 1.0, 32)[:, None]
     >>> model = nn.Linear(1, 1)
     >>> batches = data.DataLoader(data.TensorDataset(x, 2 * x + 1), batch_size=8, shuffle=True)
@@ -241,7 +267,7 @@ def evaluate(
     """The mean loss of ``model`` over a loader, in eval mode and without a tape, and its metrics.
 
     The metrics are functions of all predictions and all targets at once, so that those which are not means over
-    batches (R2, top-k of an uneven last batch) come out right. The model is put back into the mode it was in.
+    batches (R2, top-k of an uneven last batch) come out right. Each module is put back into the mode it was in.
 
     >>> import portanet
     >>> from portanet import nn, data
@@ -250,7 +276,8 @@ def evaluate(
     >>> portanet.training.evaluate(nn.Identity(), nn.MSELoss(), loader)
     {'loss': 0.0}
     """
-    was_training = getattr(model, "training", True)
+    # Module by module: a part that was frozen in eval mode stays frozen.
+    modes = [(module, module.training) for module in model.modules()] if hasattr(model, "modules") else None
     model.eval()
     mean = _Mean()
     predictions: list[Tensor] = []
@@ -264,7 +291,10 @@ def evaluate(
                 targets.append(target)
             return {"loss": mean.value("the loader"), **_metrics(metrics, predictions, targets)}
     finally:
-        model.train(was_training)
+        if modes is None:
+            model.train()
+        for module, mode in modes or []:
+            module.training = mode
 
 
 def _metrics(
@@ -300,7 +330,10 @@ class _Mean:
 
     def value(self, source: str) -> float:
         if self.total is None:
-            raise ValueError(f"{source} gave no batch; check that the data set is not empty.")
+            raise ValueError(
+                f"{source} gave no batch; check that the data set is not empty, and that the loader can be gone through "
+                "anew for each epoch, as a list or a DataLoader can and a generator cannot."
+            )
         return float(self.total) / self.count
 
 

@@ -53,8 +53,8 @@ _library = library.Library(ReadOnlyNamespace(namespace))
 def active() -> Iterator[library.Library]:
     """Within this block every NumPy array belongs to the read-only library."""
     before = library.namespace_of(numpy.ones(1))
-    library.libraries[numpy.ndarray] = _library
     try:
+        library.libraries[numpy.ndarray] = library.namespaces[numpy.ndarray] = _library
         yield _library
     finally:
-        library.libraries[numpy.ndarray] = before
+        library.libraries[numpy.ndarray] = library.namespaces[numpy.ndarray] = before

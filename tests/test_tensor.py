@@ -174,6 +174,11 @@ def test_astype_refuses_to_drop_an_imaginary_part():
         portanet.astype(portanet.asarray([1j]), portanet.float32)
 
 
+def test_a_tensor_of_a_tensor_is_its_array():
+    x = portanet.ones(2)
+    assert portanet.Tensor(x).array is x.array
+
+
 def test_namespace_is_portanet():
     assert portanet.ones(1).__array_namespace__() is portanet
     assert portanet.ones(1).__array_namespace__(api_version="2025.12") is portanet

@@ -28,7 +28,7 @@ from portanet.dtypes import (
     uint32,
     uint64,
 )
-from portanet.library import libraries
+from portanet.library import namespaces
 from portanet.linalg import matmul, matrix_transpose, tensordot, vecdot
 from portanet.namespace import creation, data_types, elementwise, manipulation, reductions, searching
 from portanet.namespace.creation import *
@@ -92,4 +92,4 @@ def public() -> ModuleType:
     return sys.modules["portanet"]
 
 
-libraries[Tensor] = sys.modules[__name__]
+namespaces[Tensor] = sys.modules[__name__]

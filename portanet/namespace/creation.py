@@ -6,7 +6,7 @@ from typing import Any
 
 from portanet.backend import get_backend
 from portanet.dtypes import complex_of
-from portanet.library import HOST, Library, kind_of, libraries, namespace_of, operand
+from portanet.library import Library, is_host, kind_of, libraries, namespace_of, operand
 from portanet.tensor import Tensor, apply, cast, moved
 
 __all__ = [
@@ -56,7 +56,7 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | 
 
 def _from_array(raw: Any, dtype: Any, device: Any, copy: bool | None) -> Tensor:
     library, backend = namespace_of(raw), get_backend()
-    if library.library_name == HOST and backend.library is not library:
+    if is_host(raw) and backend.library is not library:
         if copy is False:
             raise ValueError(f"copy=False: a NumPy array has to be copied to {backend.name}.")
         library, place = _place(dtype or library.dtype_of(raw.dtype), device)

@@ -358,6 +358,8 @@ class ReduceLROnPlateau(Schedule):
     [0.25]
     """
 
+    wants_metric = True
+
     def __init__(
         self,
         optimizer: Optimizer,

@@ -13,6 +13,7 @@ __all__ = ["LRScheduler", "Schedule"]
 class Schedule:
     """What every schedule has: an optimizer, the rates it set last, and a state that can be saved."""
 
+    wants_metric = False  # whether `step` takes the figure that is watched: a training loop asks
     _unsaved: tuple[str, ...] = ("optimizer",)
 
     def __init__(self, optimizer: Optimizer) -> None:
