@@ -47,6 +47,7 @@ class Backend:
 
     @property
     def name(self) -> str:
+        """The name of the library: ``"numpy"``, ``"cupy"``, ..."""
         return self.library.library_name
 
     def __repr__(self) -> str:
@@ -65,6 +66,7 @@ class BackendInfo:
 
     @property
     def available(self) -> bool:
+        """Whether it can be used here."""
         return self.reason is None
 
 
