@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from portanet import autograd
-from portanet.dtypes import float64
+from portanet.dtypes import complex128, float64
 from portanet.library import namespace_of
 from portanet.tensor import Tensor, cast
 
@@ -40,6 +40,7 @@ class Report:
 
     @property
     def order(self) -> float:
+        """The median of the orders; nan where a remainder is nan."""
         if not math.isfinite(sum(self.remainders)):
             return math.nan  # no comparison is true of nan: it must not pass for rounding
         orders = sorted(self.orders)
@@ -73,6 +74,9 @@ def check_gradient(function: Callable[..., Any], *args: Any, order: int = 1, ver
     Returns:
         a `Report`; ``report.order > 1.8`` is the usual demand.
 
+    Raises:
+        TypeError: no argument is floating, one is not of double precision, or the function returns nothing floating.
+
     >>> import portanet
     >>> x = portanet.asarray([0.5, 1.0], dtype=portanet.float64)
     >>> portanet.testing.check_gradient(portanet.exp, x, verbose=False).order > 1.9
@@ -98,8 +102,9 @@ def check_gradient(function: Callable[..., Any], *args: Any, order: int = 1, ver
 def taylor_test(model: Any, loss: Callable[[Any, Any], Any], batch: tuple[Any, Any], *, verbose: bool = True) -> Report:
     """Check the gradient of a whole network's loss with respect to its parameters, and print the table.
 
-    As `check_gradient`, with v a fixed direction in the space of all parameters. It is done in float64, on copies:
-    parameters, buffers, the state of the random numbers and every ``.grad`` are afterwards what they were.
+    As `check_gradient`, with v a fixed direction in the space of all parameters that require grad. It is done in float64
+    and in the mode (train or eval) that the model is in, on copies: parameters, buffers, the state of the random
+    numbers and every ``.grad`` are afterwards what they were, also where ``loss`` raises.
 
     Args:
         model: a Module.
@@ -108,8 +113,12 @@ def taylor_test(model: Any, loss: Callable[[Any, Any], Any], batch: tuple[Any, A
         verbose: print the table.
 
     Returns:
-        a `Report`. A smooth network shows order 2; a correct ReLU network 1.3 to 1.9, for some units switch within
+        a `Report`. A smooth network shows order 2; a correct ReLU network 1.3 to 1.9 where some units switch within
         the step; a wrong gradient shows 1.
+
+    Raises:
+        ValueError: no parameter requires grad.
+        TypeError: the library has no float64 (JAX without ``jax_enable_x64``).
 
     >>> import portanet
     >>> from portanet import nn
@@ -118,23 +127,24 @@ def taylor_test(model: Any, loss: Callable[[Any, Any], Any], batch: tuple[Any, A
     >>> portanet.testing.taylor_test(model, nn.MSELoss(), (x, x[:, :1]), verbose=False).order > 1.9
     True
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if not parameters:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
         raise ValueError("taylor_test: the model has no parameter that requires grad.")
-    buffers = list(model.buffers())
+    others = [p for p in model.parameters() if not p.requires_grad] + list(model.buffers())
     x, target = [_wide(part) for part in batch]
     states = [get() for get, _ in autograd.REPLAYED]
 
     def objective(*values: Any) -> Any:
-        with _holding(parameters, values), _holding(buffers, [_wide(b) for b in buffers]):
-            for (_, put), state in zip(autograd.REPLAYED, states, strict=True):
-                put(state)  # dropout must fall alike each time
+        # The others are widened anew each time: a forward pass may write into them.
+        with _holding(model, trained + others, [*values, *[_wide(t) for t in others]]):
+            _replay(states)  # dropout must fall alike each time
             return loss(model(x), target)
 
-    points = [_wide(p) for p in parameters]
-    report = _measure(objective, points, list(range(len(points))))
-    for (_, put), state in zip(autograd.REPLAYED, states, strict=True):
-        put(state)
+    points = [_wide(p) for p in trained]
+    try:
+        report = _measure(objective, points, list(range(len(points))))
+    finally:
+        _replay(states)
     report.remark = _remark(report)
     if verbose:
         print(report)
@@ -142,22 +152,39 @@ def taylor_test(model: Any, loss: Callable[[Any, Any], Any], batch: tuple[Any, A
 
 
 def _wide(x: Any) -> Any:
-    """A constant copy in float64; what is no floating array stays as it is."""
-    if not isinstance(x, Tensor) or x.dtype.kind != "real floating":
+    """A constant copy in float64 (complex128); what is no floating Tensor stays as it is."""
+    if not isinstance(x, Tensor) or "floating" not in x.dtype.kind:
         return x
-    return cast(x.detach(), float64)
+    wanted = complex128 if x.dtype.kind == "complex floating" else float64
+    wide = cast(x.detach(), wanted)
+    if wide.dtype is not wanted:
+        raise TypeError(
+            f"taylor_test: {x.backend} made {wide.dtype} where {wanted} was asked for, and in single precision rounding "
+            "hides the order; switch on its 64-bit types, or move model and batch to another library."
+        )
+    return wide
+
+
+def _replay(states: list[Any]) -> None:
+    for (_, put), state in zip(autograd.REPLAYED, states, strict=True):
+        put(state)
 
 
 @contextlib.contextmanager
-def _holding(tensors: list[Any], values: Any) -> Iterator[None]:
-    """Within this block the Tensors stand for other values, and for the nodes of these."""
-    before = [(t._raw, t._node) for t in tensors]
-    for t, value in zip(tensors, values, strict=True):
-        t._raw, t._node = value._raw, value._node
+def _holding(model: Any, tensors: list[Any], values: list[Any]) -> Iterator[None]:
+    """Within this block the Tensors of a model stand for other values, and for the nodes of these."""
+    before = [(t, t._raw, t._node) for t in tensors]
+    # A forward pass may also put another Tensor in a buffer's place.
+    buffers = [(module, name, t) for module in model.modules() for name, t in module._buffers.items()]
     try:
+        for t, value in zip(tensors, values, strict=True):
+            t._raw, t._node = value._raw, value._node
         yield
     finally:
-        for t, (raw, node) in zip(tensors, before, strict=True):
+        for module, name, t in buffers:
+            if getattr(module, name) is not t:
+                setattr(module, name, t)
+        for t, raw, node in before:
             t._raw, t._node = raw, node
 
 
@@ -186,6 +213,8 @@ def _weighted(results: Any) -> Any:
             xp.real(y * wave(y, 0.7 + k)) if xp.isdtype(y.dtype, "complex floating") else y * wave(y, 0.7 + k)
         )
         total = term if total is None else total + term
+    if total is None:
+        raise TypeError("the function returns nothing floating, so there is no gradient to check.")
     return total
 
 
@@ -209,7 +238,8 @@ def _measure(function: Callable[..., Any], points: list[Any], varied: list[int])
     leaves = list(points)
     for i in varied:
         leaves[i] = points[i].detach().requires_grad_()
-    value = _weighted(function(*leaves))
+    with autograd.enable_grad():
+        value = _weighted(function(*leaves))
     base = value.item()
     gradients: tuple[Tensor | None, ...] = (None,) * len(varied)
     if value.requires_grad:

@@ -276,8 +276,9 @@ def evaluate(
     >>> portanet.training.evaluate(nn.Identity(), nn.MSELoss(), loader)
     {'loss': 0.0}
     """
-    # Module by module: a part that was frozen in eval mode stays frozen.
-    modes = [(module, module.training) for module in model.modules()] if hasattr(model, "modules") else None
+    was_training = getattr(model, "training", True)
+    # Module by module: a part that was in eval mode alone stays so.
+    modes = [(module, module.training) for module in model.modules()] if hasattr(model, "modules") else []
     model.eval()
     mean = _Mean()
     predictions: list[Tensor] = []
@@ -291,9 +292,9 @@ def evaluate(
                 targets.append(target)
             return {"loss": mean.value("the loader"), **_metrics(metrics, predictions, targets)}
     finally:
-        if modes is None:
+        if was_training and not modes:
             model.train()
-        for module, mode in modes or []:
+        for module, mode in modes:
             module.training = mode
 
 
