@@ -39,7 +39,12 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class Backend:
-    """Where creation functions make arrays: a library, a device (None: the library's own choice) and a dtype."""
+    """Where creation functions make arrays: a library, a device (None: the library's own choice) and a dtype.
+
+    >>> import portanet
+    >>> portanet.get_backend()
+    <backend numpy on its default device, float32>
+    """
 
     library: Library
     device: Any = None
