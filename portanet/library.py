@@ -100,7 +100,7 @@ class Library:
 
 def _bound(function: Callable[..., Any] | None, library: Library) -> Callable[..., Any] | None:
     """A generic kernel takes the namespace first; layers and rules call it without."""
-    if function is None:
+    if not callable(function):  # missing, or a module of kernels, such as generic.linalg
         return None
 
     def kernel(*args: Any, **options: Any) -> Any:
