@@ -32,7 +32,7 @@ def _operator(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tensor
             if b is NotImplemented:
                 return NotImplemented
         try:
-            y = compute(a, b)
+            y = compute(a, b) if type(b) in PYTHON_SCALARS or a.dtype is b.dtype else _promoted(name, a, b)
         except Exception as problem:
             raise explained(name, (a, b), problem) from problem
         if (p is None and q is None) or not recording.get():
@@ -51,7 +51,7 @@ def _reflected(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tenso
         if b is NotImplemented:
             return NotImplemented
         try:
-            y = compute(b, a)
+            y = compute(b, a) if type(b) in PYTHON_SCALARS or a.dtype is b.dtype else _promoted(name, b, a)
         except Exception as problem:
             raise explained(name, (b, a), problem) from problem
         if p is None or not recording.get():
@@ -74,7 +74,7 @@ def _unary(name: str, compute: Callable[[Any], Any]) -> Callable[[Tensor], Tenso
     return method
 
 
-def _constant(compute: Callable[[Any, Any], Any], name: str) -> Callable[[Tensor, Any], Any]:
+def _constant(name: str, compute: Callable[[Any, Any], Any], swapped: bool = False) -> Callable[[Tensor, Any], Any]:
     """An operator whose result is whole numbers or truth values: no gradient passes, nothing is remembered."""
 
     def method(self: Tensor, other: Any) -> Any:
@@ -84,12 +84,20 @@ def _constant(compute: Callable[[Any, Any], Any], name: str) -> Callable[[Tensor
             return NotImplemented
         if type(b) in libraries and type(a) is not type(b):
             require_same(name, a, b)
+        same = type(b) in PYTHON_SCALARS or a.dtype is b.dtype
+        if swapped:
+            a, b = b, a
         try:
-            return Tensor(compute(a, b))
+            return Tensor(compute(a, b) if same else _promoted(name, a, b))
         except Exception as problem:
             raise explained(name, (a, b), problem) from problem
 
     return method
+
+
+def _promoted(name: str, a: Any, b: Any) -> Any:
+    # Of two dtypes PyTorch's operators, unlike the standard's functions, ignore that of an array without axes.
+    return getattr(libraries[type(a)], name)(a, b)
 
 
 def _other(name: str, a: Any, other: Any) -> Any:
@@ -357,22 +365,22 @@ class Tensor(Reading):
     __pos__ = _unary("positive", operator.pos)
     __abs__ = _unary("abs", operator.abs)
 
-    __and__ = _constant(operator.and_, "and")
-    __or__ = _constant(operator.or_, "or")
-    __xor__ = _constant(operator.xor, "xor")
-    __lshift__ = _constant(operator.lshift, "left shift")
-    __rshift__ = _constant(operator.rshift, "right shift")
-    __rand__ = _constant(lambda a, b: b & a, "and")
-    __ror__ = _constant(lambda a, b: b | a, "or")
-    __rxor__ = _constant(lambda a, b: b ^ a, "xor")
-    __rlshift__ = _constant(lambda a, b: b << a, "left shift")
-    __rrshift__ = _constant(lambda a, b: b >> a, "right shift")
-    __eq__ = _constant(operator.eq, "equal")
-    __ne__ = _constant(operator.ne, "not equal")
-    __lt__ = _constant(operator.lt, "less")
-    __le__ = _constant(operator.le, "less or equal")
-    __gt__ = _constant(operator.gt, "greater")
-    __ge__ = _constant(operator.ge, "greater or equal")
+    __and__ = _constant("bitwise_and", operator.and_)
+    __or__ = _constant("bitwise_or", operator.or_)
+    __xor__ = _constant("bitwise_xor", operator.xor)
+    __lshift__ = _constant("bitwise_left_shift", operator.lshift)
+    __rshift__ = _constant("bitwise_right_shift", operator.rshift)
+    __rand__ = _constant("bitwise_and", operator.and_, swapped=True)
+    __ror__ = _constant("bitwise_or", operator.or_, swapped=True)
+    __rxor__ = _constant("bitwise_xor", operator.xor, swapped=True)
+    __rlshift__ = _constant("bitwise_left_shift", operator.lshift, swapped=True)
+    __rrshift__ = _constant("bitwise_right_shift", operator.rshift, swapped=True)
+    __eq__ = _constant("equal", operator.eq)
+    __ne__ = _constant("not_equal", operator.ne)
+    __lt__ = _constant("less", operator.lt)
+    __le__ = _constant("less_equal", operator.le)
+    __gt__ = _constant("greater", operator.gt)
+    __ge__ = _constant("greater_equal", operator.ge)
 
     def __invert__(self) -> Tensor:
         return Tensor(~self._raw)

@@ -17,7 +17,7 @@ def _squared(function):
 
 SAMPLES = [
     Sample("reshape", _squared(lambda x: pn.reshape(x, (4, -1))), (X,)),
-    Sample("expand_dims", _squared(lambda x: pn.expand_dims(x, (0, 2))), (X,)),
+    Sample("reshape", _squared(lambda x: pn.expand_dims(x, (0, 2))), (X,), "expand_dims"),
     Sample("squeeze", _squared(lambda x: pn.squeeze(x, 1)), (real(2, 1, 3),)),
     Sample("permute_dims", _squared(lambda x: pn.permute_dims(x, (2, 0, 1))), (X,)),
     Sample("permute_dims", _squared(lambda x: pn.moveaxis(x, (0, -1), (1, 0))), (X,), "moveaxis"),

@@ -42,6 +42,6 @@ SAMPLES = [
     Sample("log", sp.kl_div, (real(3, 4), real(4, seed=1)), "kl_div"),
     Sample("sin", sp.sinc, (numpy.asarray([-2.3, -0.1, 0.0, 1e-9, 0.2, 1.7]),), "sinc"),
     Sample("exp", lambda x: sp.softmax(x, axis=(0, 1)), (signed(2, 3),), "softmax over two axes"),
-    Sample("exp", lambda x: sp.log_softmax(x), (signed(2, 3),), "log_softmax over all"),
+    Sample("logsumexp", lambda x: sp.log_softmax(x), (signed(2, 3),), "log_softmax over all"),
     Sample("i1", sp.i1, (numpy.asarray([0.0]),), "at 0"),
 ]
