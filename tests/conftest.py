@@ -10,6 +10,8 @@ from pathlib import Path
 
 # Before any of the libraries is imported: float64 in JAX, array API dispatch in SciPy, the OpenCL driver for dpnp.
 os.environ.setdefault("JAX_ENABLE_X64", "1")
+# JAX compiles each operation anew for each shape: quick compiling, not quick code, is what small tests need.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 _opencl = Path(sys.prefix) / "lib" / "libintelocl.so"
 if _opencl.exists():
@@ -47,6 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(feature): linalg, fft, boolean_indexing or data_dependent_shapes")
     config.addinivalue_line("markers", "heavy: too slow for dpnp's OpenCL on the CPU")
+    config.addinivalue_line("markers", "eager: too slow where each new shape is compiled: dpnp and JAX")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -87,6 +90,8 @@ def backend(request: pytest.FixtureRequest):
         else:
             if name == "dpnp" and request.node.get_closest_marker("heavy"):
                 pytest.skip("too slow for dpnp's OpenCL on the CPU")
+            if name in ("dpnp", "jax") and request.node.get_closest_marker("eager"):
+                pytest.skip("too slow where each new shape is compiled; the rules are the same code on every backend")
             stack.enter_context(portanet.use_backend(name))
         yield portanet.get_backend()
 

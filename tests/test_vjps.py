@@ -26,6 +26,7 @@ def test_gradient_is_of_second_order(sample, backend):
     assert check_gradient(sample.function, *arguments(sample), verbose=False).order > 1.8
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("sample", [marked(s) for s in EVERYTHING if s.second])
 def test_gradient_of_gradient_is_of_second_order(sample, backend):
     assert check_gradient(sample.function, *arguments(sample), order=2, verbose=False).order > 1.8
