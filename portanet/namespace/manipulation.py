@@ -138,7 +138,8 @@ def permute_dims(x: Any, /, axes: tuple[int, ...]) -> Tensor:
     >>> portanet.permute_dims(portanet.ones((2, 3)), (1, 0)).shape
     (3, 2)
     """
-    return apply("permute_dims", x, axes=tuple(axes))
+    # Not every library counts axes from the end here.
+    return apply("permute_dims", x, axes=tuple([axis + x.ndim if axis < 0 else axis for axis in axes]))
 
 
 def moveaxis(x: Any, source: Any, destination: Any, /) -> Tensor:

@@ -69,7 +69,7 @@ def add_at(xp: Any, x: Any, updates: Any, *, key: Any) -> Any:
     """A copy of ``x`` with ``x[key] += updates`` where a place that is named twice is added to twice."""
     entries = key if isinstance(key, tuple) else (key,)
     arrays = [entry for entry in entries if hasattr(entry, "dtype") and not xp.isdtype(entry.dtype, "bool")]
-    if not arrays or all(array.ndim == 0 for array in arrays):
+    if not arrays:
         return set_at(xp, x, x[key] + updates, key=key)  # slices, integers and masks name each place once
     # The places are found by indexing the flat position of every element as the caller indexes x.
     places = xp.reshape(xp.arange(math.prod(x.shape), device=x.device), x.shape)[key]
