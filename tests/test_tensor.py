@@ -186,6 +186,14 @@ def test_namespace_is_portanet():
         portanet.ones(1).__array_namespace__(api_version="2019.12")
 
 
+def test_asarray_stacks_tensors_in_lists_and_keeps_their_gradients(backend):
+    x = portanet.tensor([1.0, 2.0], requires_grad=True)
+    y = portanet.asarray([[x[0], x[1]], [x[1], x[1]]])
+    assert y.tolist() == [[1.0, 2.0], [2.0, 2.0]]
+    portanet.sum(y).backward()
+    assert x.grad.tolist() == [1.0, 3.0]
+
+
 def test_asarray_copies_only_when_it_must(backend):
     x = portanet.ones(2)
     assert portanet.asarray(x) is x

@@ -32,7 +32,7 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | 
 
     Args:
         obj: Python numbers and lists, and NumPy arrays, go to the current backend. An array of another library, and
-            a Tensor, stay in their library; move them by `Tensor.to`.
+            a Tensor, stay in their library; move them by `Tensor.to`. Lists of Tensors are stacked.
         dtype: None keeps the dtype of an array; Python floats then get the default dtype, float32 at the start.
         device: None is the backend's device; for arrays that are elsewhere, where they are.
         copy: whether to copy (True), never to (False: ValueError where it must), or only where needed (None).
@@ -48,10 +48,19 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | 
         return apply("copy", x) if copy else x
     if operand(obj) is not NotImplemented and type(operand(obj)) in libraries:
         return _from_array(obj, dtype, device, copy)
+    if _holds_tensors(obj):
+        return asarray(apply("stacked", *[asarray(part) for part in obj], axis=0), dtype=dtype, device=device)
     if copy is False and not hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
         raise ValueError("copy=False: Python numbers are always copied; leave copy out.")
     library, place = _place(dtype, device, kind_of(obj))
     return Tensor(library.asarray(obj, copy=copy, **place))
+
+
+def _holds_tensors(obj: Any) -> bool:
+    """Whether the first of all numbers in nested lists is a Tensor: these are stacked where they are, under the tape."""
+    while isinstance(obj, (list, tuple)) and obj:
+        obj = obj[0]
+    return isinstance(obj, Tensor)
 
 
 def _from_array(raw: Any, dtype: Any, device: Any, copy: bool | None) -> Tensor:
