@@ -282,7 +282,7 @@ EXPRESSIONS = st.recursive(
         st.tuples(st.sampled_from(sorted(ONE)), inner), st.tuples(st.sampled_from(sorted(TWO)), inner, inner)
     ),
     max_leaves=6,
-)
+).filter(lambda expression: expression not in ("a", "b", "c"))
 
 
 def evaluated(expression: Any, values: dict[str, Any]) -> Any:
@@ -309,13 +309,20 @@ def points(sides: tuple[int, int], seed: int) -> list[Any]:
     return [tensor(rng.uniform(0.3, 1.2, shape) * rng.choice([-1, 1], shape)) for shape in ((n, m), (m,), (n, 1))]
 
 
+def order_of_error(function: Any, sides: tuple[int, int], seed: int, order: int = 1) -> float:
+    """At a second point where need be: at one the term of second order may be 0 by chance; a wrong rule is wrong at both."""
+    first, second = (points(sides, one) for one in (seed, seed + 1000))
+    found = check_gradient(function, *first, order=order, verbose=False).order
+    return found if found > 1.8 else check_gradient(function, *second, order=order, verbose=False).order
+
+
 @pytest.mark.heavy
 @property_of(expression=EXPRESSIONS, sides=SIDES, seed=st.integers(0, 999))
 def test_gradients_of_random_expressions(backend, expression, sides, seed):
     def function(*values):
         return evaluated(expression, dict(zip("abc", values)))
 
-    assert check_gradient(function, *points(sides, seed), verbose=False).order > 1.8
+    assert order_of_error(function, sides, seed) > 1.8
 
 
 @settings(max_examples=25, derandomize=True, deadline=None, database=None)
@@ -324,7 +331,7 @@ def test_second_derivatives_of_random_expressions(expression, sides, seed):
     def function(*values):
         return pn.sin(sum(values)) * evaluated(expression, dict(zip("abc", values)))
 
-    assert check_gradient(function, *points(sides, seed), order=2, verbose=False).order > 1.8
+    assert order_of_error(function, sides, seed, order=2) > 1.8
 
 
 # ---------------------------------------------------------------------------------------------------------------------
