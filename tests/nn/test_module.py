@@ -234,6 +234,7 @@ def test_to_a_dtype_of_complex_parameters(backend):
 
 
 def test_to_another_library_and_back(backend):
+    pytest.importorskip("torch")
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     tied = model[0].weight
     model.add_module("tied", nn.Module())
