@@ -45,7 +45,9 @@ text = io.StringIO()
 csv.writer(text).writerows([("area_m2", "label", "rooms", "garden", "price"), *sales()])
 text.seek(0)
 table = data.read_table(text, target="price", standardize_target=True)
-print(f"{len(table.features)} houses, {len(table.feature_names)} numbers each: {', '.join(table.feature_names[:5])}, ...")
+print(
+    f"{len(table.features)} houses, {len(table.feature_names)} numbers each: {', '.join(table.feature_names[:5])}, ..."
+)
 
 dataset = data.TensorDataset(table.features, table.target)
 train_set, test_set = data.random_split(dataset, [0.8, 0.2])
