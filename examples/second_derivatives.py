@@ -59,8 +59,8 @@ assert error < 0.01, "the network did not solve the equation"
 
 points = x.detach().numpy()[:, 0]
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
+left.plot(points, u(x).detach().numpy(), linewidth=4, alpha=0.5, label="network")
 left.plot(points, exact.numpy(), "k--", label="sin(pi x)")
-left.plot(points, u(x).detach().numpy(), label="network")
 left.set(xlabel="x", ylabel="u", title="u'' = -pi^2 sin(pi x)")
 left.legend()
 right.plot(points, residual.detach().numpy())
