@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 import portanet as pn
 
 # Every new shape is compiled anew by JAX and slow to start on dpnp, so these see fewer of them.
-EXAMPLES = {"numpy": 100, "numpy_readonly": 12, "array_api_strict": 15, "torch": 20, "jax": 5, "dpnp": 4, "cupy": 8}
+EXAMPLES = {"numpy": 100, "numpy_readonly": 12, "array_api_strict": 15, "torch": 20, "jax": 4, "dpnp": 4, "cupy": 8}
 
 
 def on_examples(backend: Any, body: Callable[..., None], share: float = 1.0, **strategies: Any) -> None:

@@ -48,7 +48,8 @@ def squeeze(draw):
 
 def permute_dims(draw):
     shape = draw(SHAPES)
-    axes = tuple([a - len(shape) * draw(st.integers(0, 1)) for a in draw(st.permutations(range(len(shape))))])
+    order = numpy.random.default_rng(draw(SEEDS)).permutation(len(shape))  # hypothesis seldom turns three in a circle
+    axes = tuple([int(a) - len(shape) * draw(st.integers(0, 1)) for a in order])
     return lambda x: pn.permute_dims(x, axes), [shape]
 
 

@@ -505,7 +505,7 @@ def test_rules_of_linear_maps_are_their_transposes(name, backend):
     def body(backend, data, seed):
         both_ways(name, data.draw, seed)
 
-    on_examples(backend, body, share=0.35, data=st.data(), seed=SEEDS)
+    on_examples(backend, body, share=0.5, data=st.data(), seed=SEEDS)
 
 
 def test_every_linear_rule_is_transposed_here():
