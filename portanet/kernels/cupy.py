@@ -27,9 +27,7 @@ def unavailable() -> str | None:
 
         nvrtc.getVersion()
     except Exception as problem:
-        return (
-            f"backend 'cupy' lacks a part of the CUDA toolkit ({problem}); install it with: pip install 'portanet[cuda13]'"
-        )
+        return f"backend 'cupy' lacks a part of the CUDA toolkit ({problem}); install it with: pip install 'portanet[cuda13]'"
     return None
 
 

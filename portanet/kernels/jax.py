@@ -122,9 +122,7 @@ def random_integers(
 
 _SPECIAL = {
     name: name
-    for name in (
-        "betainc erf erfc erfinv gamma gammainc gammaincc gammaln i0 i0e i1 i1e logit logsumexp ndtri"
-    ).split()
+    for name in ("betainc erf erfc erfinv gamma gammainc gammaincc gammaln i0 i0e i1 i1e logit logsumexp ndtri").split()
 } | {"psi": "digamma"}
 
 
