@@ -143,7 +143,7 @@ def triangle(name):
 def diff(draw):
     shape = draw(WITH_AXES)
     axis = axis_of(draw, shape)
-    n = draw(st.integers(1, shape[axis]))
+    n = draw(st.integers(1, shape[axis] + 1))
     return lambda x: pn.diff(x, axis=axis, n=n), [shape]
 
 

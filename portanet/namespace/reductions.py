@@ -119,7 +119,8 @@ def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: 
     parts = [part for part in (prepend, x, append) if part is not None]
     if len(parts) > 1:
         x = apply("concatenated", *parts, axis=axis)
-    return apply("diff", x, axis=axis, n=n)
+    length = x.shape[axis]  # after that many differences nothing is left, and more change nothing
+    return apply("diff", x, axis=axis, n=length if n > length else n)
 
 
 def all(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Tensor:
