@@ -88,6 +88,15 @@ def test_text():
     assert f"{portanet.asarray(1.23456):.2f}" == "1.23"
 
 
+def test_from_dlpack_of_a_tensor_keeps_its_gradient(backend):
+    with portanet.use_backend("numpy"):
+        x = portanet.tensor([1.0, 2.0], requires_grad=True)
+    y = portanet.from_dlpack(x)
+    assert y.backend == backend.name
+    portanet.sum(y * y).backward()
+    assert x.grad.tolist() == [2.0, 4.0]
+
+
 def test_a_write_makes_a_new_value_and_leaves_the_old_one_alone(backend):
     source = portanet.asarray(A)
     x = portanet.asarray(source)

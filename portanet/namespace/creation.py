@@ -128,8 +128,9 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
     tensor([1., 1.])
     """
     library = get_backend().library
-    if isinstance(x, Tensor):
-        x = x.detach()._raw
+    if isinstance(x, Tensor):  # a step of the graph, as `Tensor.to` is: gradients come back the same way
+        moved_here = moved(x, library, library.device(device))
+        return apply("copy", moved_here) if copy else moved_here
     options = {"device": library.device(device), "copy": copy}
     return Tensor(library.from_dlpack(x, **{name: value for name, value in options.items() if value is not None}))
 
