@@ -205,6 +205,8 @@ def test_asarray_stacks_tensors_in_lists_and_keeps_their_gradients(backend):
 
 def test_asarray_copies_only_when_it_must(backend):
     x = portanet.ones(2)
-    assert portanet.asarray(x) is x
+    assert portanet.asarray(x) is x and portanet.asarray(x, dtype="float32", copy=False) is x
+    with pytest.raises(ValueError, match="another dtype"):
+        portanet.asarray(x, dtype="float64", copy=False)
     with pytest.raises(ValueError, match="copy=False"):
         portanet.asarray([1.0], copy=False)

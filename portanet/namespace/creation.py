@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.backend import get_backend
-from portanet.dtypes import complex_of
+from portanet.dtypes import as_dtype, complex_of
 from portanet.library import Library, is_host, kind_of, libraries, namespace_of, operand
 from portanet.tensor import Tensor, apply, cast, moved
 
@@ -43,8 +43,10 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | 
     """
     if isinstance(obj, Tensor):
         x = obj if device is None else moved(obj, namespace_of(obj._raw), namespace_of(obj._raw).device(device))
-        if dtype is not None:
-            x = cast(x, namespace_of(x._raw).dtype_of(namespace_of(x._raw).raw_dtype(dtype)))
+        if dtype is not None and as_dtype(dtype) is not x.dtype:
+            x = cast(x, as_dtype(dtype))
+        if copy is False and x is not obj:
+            raise ValueError("copy=False: another dtype or device needs a copy; leave copy out.")
         return apply("copy", x) if copy else x
     if operand(obj) is not NotImplemented and type(operand(obj)) in libraries:
         return _from_array(obj, dtype, device, copy)
