@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy
@@ -22,7 +23,7 @@ from portanet.kernels import generic
 class Library:
     """One array library as rules and layers see it: every name of the standard, and every kernel, as an attribute.
 
-    A kernel is looked for in ``kernels/<library>.py`` and then in ``kernels/generic``; a name of the standard in the
+    A kernel is looked for in ``kernels/<library>`` and then in ``kernels/generic``; a name of the standard in the
     former, then in the library's own namespace. So a function of the library that happens to be called like a kernel
     is never mistaken for one. What is found is kept on the instance: the next look-up costs one dictionary access.
     """
@@ -44,6 +45,8 @@ class Library:
             raise AttributeError(name)
         plain = name.replace(".", "_")  # names of an extension come with a dot: "linalg.svd"
         found: Any = getattr(self._kernels, plain, None)
+        if isinstance(found, ModuleType):  # a family of kernels, such as kernels/numpy/random.py
+            found = None
         if found is None and name == plain:
             found = _bound(getattr(generic, name, None), self)
         if found is None:

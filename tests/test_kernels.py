@@ -21,7 +21,9 @@ from portanet.library import to_numpy
 
 KERNELS = Path(generic.__file__).parents[1]
 TESTS = Path(__file__).parent
-FILES = sorted(file for file in KERNELS.glob("*.py") if file.name != "__init__.py")
+FILES = sorted(
+    file for file in KERNELS.rglob("*.py") if file.name != "__init__.py" and file.parent != KERNELS / "generic"
+)
 REAL = ("float32", "float64")
 
 
@@ -494,7 +496,7 @@ def test_a_module_of_kernels_does_not_hide_the_library_s_extension(backend):
     assert callable(backend.library.linalg.svd)  # and not kernels/generic/linalg.py
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(KERNELS)))
 def test_a_library_s_file_holds_only_what_is_defined(file):
     names = overridden(file)
     assert names, "a file of kernels without a kernel"
@@ -512,7 +514,7 @@ def parameters(node: ast.FunctionDef) -> tuple[dict[str, str], dict[str, str]]:
     return positional, keywords
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(KERNELS)))
 def test_a_library_s_kernel_is_called_as_its_generic_twin_is(file):
     compared = 0
     for name, node in overridden(file).items():
@@ -530,7 +532,7 @@ def test_a_library_s_kernel_is_called_as_its_generic_twin_is(file):
     assert compared, "nothing was compared"
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(KERNELS)))
 def test_every_kernel_of_a_library_is_compared_with_its_definition(file):
     compared = {case.name for case in CASES} | LOOKED_AT
     elsewhere = "".join([(TESTS / name).read_text() for name in ELSEWHERE])
