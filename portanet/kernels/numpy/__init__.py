@@ -1,0 +1,27 @@
+"""Kernels for NumPy, by family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portanet.kernels.numpy.arrays import *  # noqa: F403
+from portanet.kernels.numpy.nn import *  # noqa: F403
+from portanet.kernels.numpy.random import *  # noqa: F403
+
+# Special functions: SciPy's where it is installed, the generic ones where it is not; betaln always, being more exact.
+_SCIPY = frozenset(
+    "betainc erf erfc erfcx erfinv gamma gammainc gammaincc gammaln i0 i0e i1 i1e log_expit log_ndtr logit ndtri "
+    "psi stdtr".split()
+)
+
+
+def __getattr__(name: str) -> Any:
+    # Asked for once a name, so SciPy is imported when the first special function runs and not before.
+    if name in _SCIPY:
+        try:
+            from scipy import special
+        except ImportError:
+            pass
+        else:
+            return getattr(special, name)
+    raise AttributeError(f"no kernel {name!r} for NumPy")
