@@ -6,6 +6,7 @@ the other. `portanet` itself re-exports the standard's part.
 
 from __future__ import annotations
 
+import functools
 import sys
 from types import ModuleType
 from typing import Any
@@ -28,6 +29,7 @@ from portanet.dtypes import (
     uint32,
     uint64,
 )
+from portanet.kernels import generic
 from portanet.library import namespaces
 from portanet.linalg import matmul, matrix_transpose, tensordot, vecdot
 from portanet.namespace import creation, data_types, elementwise, manipulation, reductions, searching
@@ -85,6 +87,15 @@ pi = 3.141592653589793
 newaxis = None
 
 library_name = "portanet"
+
+
+def __getattr__(name: str) -> Any:
+    """A kernel without a rule, such as the way back of another: its definition, on Tensors, in operations with rules."""
+    definition = None if name.startswith("_") else getattr(generic, name, None)
+    if not callable(definition):
+        raise AttributeError(f"portanet has no function {name!r}.")
+    found = globals()[name] = functools.partial(definition, sys.modules[__name__])
+    return found
 
 
 def public() -> ModuleType:
