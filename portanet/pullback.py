@@ -10,7 +10,7 @@ from typing import Any
 
 from portanet.library import as_array, libraries, namespace_of, require_same
 from portanet.reading import Reading
-from portanet.tape import Node, Output, recording, walk
+from portanet.tape import Form, Node, Output, recording, walk
 
 
 def pull_back(
@@ -29,8 +29,8 @@ def pull_back(
     def lift(value: Any, node: Node | None) -> Any:
         if isinstance(value, tuple):
             return tuple([make(y, Output(node, i) if node is not None else None) for i, y in enumerate(value)])
-        if value is None:  # what a checkpoint used without being given it: known by its node alone
-            return None
+        if value is None or type(value) is Form:  # what no rule looks at, or a checkpoint used without being given it
+            return value
         return make(value, node) if node is not None or type(value) in libraries else value
 
     def hooked(hook: Callable[[Any], Any], g: Any) -> Any:

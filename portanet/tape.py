@@ -7,12 +7,14 @@ Nodes are numbered as they are made; walking by falling number visits each after
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
-from portanet.library import namespace_of
+from portanet.library import namespace_of, namespaces
+from portanet.reads import reads
 
 recording: ContextVar[bool] = ContextVar("portanet_recording", default=True)
 
@@ -27,8 +29,6 @@ class Rule:
     A rule is the transpose of the derivative, without complex conjugation; see `portanet.autograd`.
     """
 
-    __slots__ = ("joint", "name", "vjps")
-
     def __init__(
         self, name: str, vjps: tuple[Callable[..., Any] | None, ...] = (), joint: Callable[..., Any] | None = None
     ):
@@ -36,9 +36,44 @@ class Rule:
         self.vjps = vjps
         self.joint = joint
 
+    @functools.cached_property
+    def _read(self) -> frozenset[int] | None:
+        found = [reads(function) for function in (*self.vjps, self.joint) if function is not None]
+        return None if None in found else frozenset().union(*[places or () for places in found])
+
+    @functools.cached_property
+    def reads_output(self) -> bool:
+        """Whether the way back looks at the elements of the result."""
+        return self._read is None or OUTPUT in self._read
+
+    @functools.cached_property
+    def spared(self) -> tuple[int, ...]:
+        """The arguments at whose elements the way back does not look."""
+        if self._read is None:
+            return ()
+        count = len(self.vjps) if self.joint is None else self.joint.__code__.co_argcount - ARGUMENTS
+        return tuple([i for i in range(count) if ARGUMENTS + i not in self._read])
+
+
+OUTPUT, ARGUMENTS = 2, 3  # the places of y and of the first argument among a rule's parameters: xp, g, y, *args
+
+
+class Form:
+    """All that is kept of an array whose elements the way back does not look at."""
+
+    __slots__ = ("dtype", "ndim", "shape")
+
+    def __init__(self, array: Any) -> None:
+        self.shape = array.shape
+        self.ndim = array.ndim
+        self.dtype = array.dtype
+
 
 class Node:
-    """One operation that ran: its rule, what went in and came out, and the nodes that the arguments came from."""
+    """One operation that ran: its rule, what went in and came out, and the nodes that the arguments came from.
+
+    Of ``args`` and ``output`` no more need be kept than the rule reads: see `remembered`.
+    """
 
     __slots__ = ("args", "hooks", "number", "options", "output", "parents", "rule")
 
@@ -77,6 +112,16 @@ class Output(Node):
         self.index = index
 
 
+def remembered(rule: Rule, args: Any, options: Any, output: Any, parents: Any) -> Node:
+    """The node of an operation that ran, with as little kept alive as its rule allows."""
+    if rule.spared:
+        args = list(args)
+        for i in rule.spared:
+            if i < len(args) and type(args[i]) in namespaces:
+                args[i] = Form(args[i])
+    return Node(rule, args, options, output if rule.reads_output else None, parents)
+
+
 def walk(
     seeds: Iterable[tuple[Node, Any]],
     *,
@@ -107,20 +152,20 @@ def walk(
         if node.hooks is not None and hooked is not None:
             for hook in list(node.hooks):
                 g = hooked(hook, g)
-        is_leaf = isinstance(node, Leaf)
-        if is_leaf if wanted is None else node in wanted:
+        kind = type(node)
+        if kind is Leaf if wanted is None else node in wanted:
             found[node] = g
             if ends:
                 continue
-        if is_leaf:
+        if kind is Leaf:
             continue
         if node.parents is None:
             raise RuntimeError(
                 "this graph was used by an earlier backward and freed; call the first backward with retain_graph=True "
                 "to use it twice, or compute the forward pass again."
             )
-        if isinstance(node, Output):
-            _add_output(pending, node.parents[0], node.index, g)
+        if kind is Output:
+            _add_output(pending, node.parents[0], node.index, g)  # type: ignore[attr-defined]
         else:
             _pass_back(pending, node, g, lift)
         if not retain:
@@ -163,25 +208,26 @@ def _pass_back(pending: dict[Node, Any], node: Node, g: Any, lift: Any) -> None:
     if lift is not None:
         args = [lift(value, parent) for value, parent in zip(args, parents, strict=True)]
         y = lift(y, node)
-    xp = namespace_of(g if not isinstance(g, list) else _first(g))
+    xp = namespace_of(_first(g) if type(g) is list else g)
     options = node.options or {}
     if rule.joint is not None:
         cotangents = rule.joint(xp, g, y, *args, **options)
-        for parent, argument, cotangent in zip(parents, args, cotangents, strict=True):
+        for parent, x, cotangent in zip(parents, args, cotangents, strict=True):
             if parent is not None and cotangent is not None:
-                _add(pending, parent, cotangent if argument is None else match(xp, cotangent, argument))
+                _add(pending, parent, cotangent if x is None else match(xp, cotangent, x))
         return
     if not rule.vjps:
         raise NotImplementedError(
             f"{rule.name} has no derivative rule, so a gradient cannot pass through it; add one to the tables in "
             "portanet/vjps, or call it on x.detach()."
         )
-    for i in range(len(parents)):
-        parent = parents[i]
-        if parent is not None:
-            vjp = rule.vjps[i]
-            if vjp is not None:
-                _add(pending, parent, match(xp, vjp(xp, g, y, *args, **options), args[i]))
+    for parent, vjp, x in zip(parents, rule.vjps, args):
+        if parent is not None and vjp is not None:
+            cotangent = vjp(xp, g, y, *args, **options)
+            if cotangent.shape != x.shape or cotangent.dtype is not x.dtype:
+                cotangent = match(xp, cotangent, x)
+            before = pending.get(parent)
+            pending[parent] = cotangent if before is None else before + cotangent
 
 
 def _first(slots: list[Any]) -> Any:

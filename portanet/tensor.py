@@ -12,7 +12,7 @@ from portanet.dtypes import DType
 from portanet.library import PYTHON_SCALARS, explained, libraries, namespace_of, operand, require_same
 from portanet.pullback import pull_back
 from portanet.reading import Reading
-from portanet.tape import Leaf, Node, Output, Rule, recording
+from portanet.tape import Leaf, Node, Output, Rule, recording, remembered
 from portanet.vjps import rule as rule_of
 
 __all__ = ["Tensor"]
@@ -37,7 +37,7 @@ def _operator(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tensor
             raise explained(name, (a, b), problem) from problem
         if (p is None and q is None) or not recording.get():
             return Tensor(y)
-        return Tensor(y, Node(rule, (a, b), None, y, (p, q)))
+        return Tensor(y, Node(rule, (a, b), None, y if rule.reads_output else None, (p, q)))
 
     return method
 
@@ -56,7 +56,7 @@ def _reflected(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tenso
             raise explained(name, (b, a), problem) from problem
         if p is None or not recording.get():
             return Tensor(y)
-        return Tensor(y, Node(rule, (b, a), None, y, (None, p)))
+        return Tensor(y, Node(rule, (b, a), None, y if rule.reads_output else None, (None, p)))
 
     return method
 
@@ -69,7 +69,7 @@ def _unary(name: str, compute: Callable[[Any], Any]) -> Callable[[Tensor], Tenso
         y = compute(a)
         if p is None or not recording.get():
             return Tensor(y)
-        return Tensor(y, Node(rule, (a,), None, y, (p,)))
+        return Tensor(y, remembered(rule, (a,), None, y, (p,)))
 
     return method
 
@@ -315,7 +315,7 @@ class Tensor(Reading):
             raise explained("indexing", (raw, *(key if isinstance(key, tuple) else (key,))), problem) from problem
         if node is None or not recording.get():
             return Tensor(y)
-        return Tensor(y, Node(_GETITEM, (raw,), {"key": key}, y, (node,)))
+        return Tensor(y, remembered(_GETITEM, (raw,), {"key": key}, y, (node,)))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write into this Tensor: it is given a new value, so what was computed before keeps the old one."""
@@ -340,7 +340,7 @@ class Tensor(Reading):
         if isinstance(self._node, Leaf):
             self._raw = y
         else:
-            node = Node(_SET_AT, (raw, v), {"key": key}, y, (self._node, q)) if tracked else None
+            node = remembered(_SET_AT, (raw, v), {"key": key}, y, (self._node, q)) if tracked else None
             self._raw, self._node = y, node
 
     # -------------------------------------------------------------------------------------------------- operators
@@ -456,14 +456,15 @@ def apply(name: str, *args: Any, **options: Any) -> Any:
     if not tracked:
         return Tensor(y)
     y = _as_raw(y)
-    return Tensor(y, Node(rule_of(name), values, options, y, parents) if _differentiable(y) else None)
+    return Tensor(y, remembered(rule_of(name), values, options, y, parents) if _differentiable(y) else None)
 
 
 def _several(rule: Rule, values: Any, options: Any, results: Any, parents: Any, tracked: bool) -> tuple[Tensor, ...]:
     raws = tuple([_as_raw(y) for y in results])
     if not tracked:
         return tuple([Tensor(y) for y in raws])
-    source = Node(rule, values, options, raws, parents)
+    source = remembered(rule, values, options, raws, parents)
+    source.output = raws  # how many there are is asked for
     return tuple([Tensor(y, Output(source, i) if _differentiable(y) else None) for i, y in enumerate(raws)])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from portanet.library import device_of as _device_of
 from portanet.library import explained, libraries, namespace_of, require_same
 from portanet.namespace.elementwise import _unary
-from portanet.tape import Node, recording
+from portanet.tape import recording, remembered
 from portanet.tensor import Tensor, apply, moved, raw_key
 from portanet.vjps import rule as rule_of
 
@@ -127,7 +127,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
         raise explained("linear", (a, w, b), problem) from problem
     if (p is None and q is None and r is None) or not recording.get():
         return Tensor(y)
-    return Tensor(y, Node(_LINEAR, (a, w, b), None, y, (p, q, r)))
+    return Tensor(y, remembered(_LINEAR, (a, w, b), None, y, (p, q, r)))
 
 
 def standardized(x: Any, *, axis: tuple[int, ...], eps: float) -> Tensor:
