@@ -101,8 +101,46 @@ def pick_class(x, target, *, ignore_index):
     return y
 
 
-def softmax_cross_entropy(x, target, *, ignore_index):
-    return -pick_class(log_softmax(x, axis=-1), target, ignore_index=ignore_index)
+def softmax_cross_entropy(x, target, *, ignore_index, reduction):
+    losses = -pick_class(log_softmax(x, axis=-1), target, ignore_index=ignore_index)
+    counted = (target != ignore_index).sum()
+    reduced = {"none": losses, "sum": losses.sum(), "mean": losses.sum() / counted}[reduction]
+    return numpy.asarray(reduced), softmax(x, axis=-1)
+
+
+def softmax_cross_entropy_backward(g, p, target, *, ignore_index, reduction):
+    y = numpy.zeros_like(p)
+    for place in numpy.ndindex(target.shape):
+        if target[place] != ignore_index:
+            share = (
+                g[place] if reduction == "none" else g / (1 if reduction == "sum" else (target != ignore_index).sum())
+            )
+            y[place] = share * (p[place] - (numpy.arange(p.shape[-1]) == target[place]))
+    return y
+
+
+def relu(x):
+    return numpy.where(x > 0, x, 0)
+
+
+def relu_backward(g, y):
+    return numpy.where(y > 0, g, 0)
+
+
+def matrix_transpose(x):
+    return numpy.swapaxes(x, -1, -2)
+
+
+def sum(x, *, axis=None, keepdims=False):
+    return numpy.asarray(x.astype(numpy.float64).sum(axis=axis, keepdims=keepdims))
+
+
+def max(x, *, axis=None, keepdims=False):
+    return numpy.asarray(-(-x).min(axis=axis, keepdims=keepdims))
+
+
+def min(x, *, axis=None, keepdims=False):
+    return numpy.asarray(-(-x).max(axis=axis, keepdims=keepdims))
 
 
 def sigmoid_cross_entropy(x, target):
@@ -177,6 +215,15 @@ def classified(shape: tuple[int, ...], ignored: int, kind: str = "int64") -> Cal
     def make(rng: numpy.random.Generator, dtype: str) -> tuple[Any, ...]:
         target = numpy.asarray(rng.integers(0, shape[-1], shape[:-1]), dtype=kind)
         return smooth(shape)(rng, dtype)[0], numpy.where(rng.random(shape[:-1]) < 0.3, ignored, target).astype(kind)
+
+    return make
+
+
+def with_cotangent(shape: tuple[int, ...], ignored: int, each: bool) -> Callable[..., tuple[Any, ...]]:
+    def make(rng: numpy.random.Generator, dtype: str) -> tuple[Any, ...]:
+        x, target = classified(shape, ignored)(rng, dtype)
+        p = numpy.asarray(softmax(x, axis=-1), dtype=dtype)
+        return *smooth(shape[:-1] if each else ())(rng, dtype), p, target
 
     return make
 
@@ -267,7 +314,18 @@ LAYERS = [
     Case("horner", smooth((), (2,)), note="line at a point"),
 ]  # fmt: skip
 
+STANDARD = [
+    Case("matrix_transpose", smooth((2, 3, 4))),
+    *[
+        Case(name, smooth((2, 3, 4)), options, f"{options}")
+        for name in ("sum", "max", "min")
+        for options in ({}, {"axis": 1}, {"axis": (0, -1)}, {"axis": -1, "keepdims": True})
+    ],
+]
+
 ACTIVATIONS = [
+    Case("relu", smooth((4, 5))),
+    Case("relu_backward", lambda rng, t: (lambda g, x: (g, numpy.maximum(x, 0)))(*smooth((4, 5), (4, 5))(rng, t))),
     *[
         Case(name, smooth(shape, scale=scale), {"axis": axis}, f"{shape}, axis {axis}, scale {scale:g}")
         for name in ("softmax", "log_softmax")
@@ -291,13 +349,31 @@ LOSSES = [
     Case("pick_class", classified((6, 4), -100), {"ignore_index": -100}),
     Case("pick_class", classified((2, 3, 4), 2, "int32"), {"ignore_index": 2}, "map"),
     Case("pick_class", classified((4,), -1), {"ignore_index": -1}, "one example"),
-    Case("softmax_cross_entropy", classified((6, 4), -100), {"ignore_index": -100}),
-    Case("softmax_cross_entropy", classified((2, 3, 4), 0, "int32"), {"ignore_index": 0}, "map"),
+    *[
+        Case("softmax_cross_entropy", classified(shape, ignored, kind), options | {"reduction": reduction}, note)
+        for reduction in ("none", "sum", "mean")
+        for shape, ignored, kind, options, note in (
+            ((6, 4), -100, "int64", {"ignore_index": -100}, f"{reduction}, some ignored"),
+            ((2, 3, 4), 0, "int32", {"ignore_index": 0}, f"{reduction}, map, a class ignored"),
+            ((2, 3, 4), 2, "int32", {"ignore_index": -1}, f"{reduction}, map, none ignored"),
+            ((6, 4), 1, "uint8", {"ignore_index": 255}, f"{reduction}, none ignored"),
+        )
+    ],
+    *[
+        Case("softmax_cross_entropy_backward", with_cotangent(shape, ignored, each), options, note)
+        for shape, ignored, each, options, note in (
+            ((6, 4), -100, True, {"ignore_index": -100, "reduction": "none"}, "none"),
+            ((2, 3, 4), 1, True, {"ignore_index": -1, "reduction": "none"}, "none, map, none ignored"),
+            ((6, 4), -100, False, {"ignore_index": -100, "reduction": "sum"}, "sum"),
+            ((6, 4), 3, False, {"ignore_index": 3, "reduction": "mean"}, "mean, a class ignored"),
+            ((2, 3, 4), 1, False, {"ignore_index": -100, "reduction": "mean"}, "mean, map, none ignored"),
+        )
+    ],
     Case("sigmoid_cross_entropy", lambda rng, t: (*smooth((4, 5))(rng, t), *probabilities(4, 5)(rng, t)[:1])),
     Case("binary_cross_entropy", probabilities(4, 5)),
 ]
 
-CASES = [*SCATTERED, *KEYED, *ALONG, *LAYERS, *ACTIVATIONS, *LOSSES]
+CASES = [*SCATTERED, *KEYED, *ALONG, *LAYERS, *STANDARD, *ACTIVATIONS, *LOSSES]
 
 
 def marked(case: Case) -> object:
@@ -312,6 +388,10 @@ def carried(x: Any) -> Any:
 
 
 def close(y: Any, wanted: Any, dtype: str) -> None:
+    if isinstance(wanted, tuple):
+        for one, other in zip(y, wanted, strict=True):
+            close(one, other, dtype)
+        return
     assert to_numpy(y).dtype == dtype
     assert tuple(y.shape) == wanted.shape
     tolerance = 2e-6 if dtype == "float32" else 1e-14

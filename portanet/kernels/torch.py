@@ -25,6 +25,14 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return torch.nn.functional.linear(x, weight, bias)
 
 
+def relu(x: Any) -> Any:
+    return torch.relu(x)
+
+
+def relu_backward(g: Any, y: Any) -> Any:
+    return torch.ops.aten.threshold_backward(g, y, 0)
+
+
 def softmax(x: Any, *, axis: Any) -> Any:
     return torch.softmax(x, axis) if isinstance(axis, int) else torch.exp(log_softmax(x, axis=axis))
 

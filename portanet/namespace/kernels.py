@@ -93,9 +93,9 @@ def pick_class(x: Any, target: Any, *, ignore_index: int) -> Tensor:
     return apply("pick_class", x, target, ignore_index=ignore_index)
 
 
-def softmax_cross_entropy(x: Any, target: Any, *, ignore_index: int) -> Tensor:
-    """-log softmax(x)[..., target] along the last axis: the loss of each example."""
-    return apply("softmax_cross_entropy", x, target, ignore_index=ignore_index)
+def softmax_cross_entropy(x: Any, target: Any, *, ignore_index: int, reduction: str) -> tuple[Tensor, Tensor]:
+    """-log softmax(x)[..., target] along the last axis, of each example or reduced, and softmax(x)."""
+    return apply("softmax_cross_entropy", x, target, ignore_index=ignore_index, reduction=reduction)
 
 
 def sigmoid_cross_entropy(x: Any, target: Any) -> Tensor:

@@ -8,11 +8,6 @@ from typing import Any
 from portanet.kernels.generic.nn import clamped_logs
 
 
-def _relu(xp: Any, g: Any, y: Any, x: Any) -> Any:
-    # The slope at 0 is 0, and nan passes: asked this way round, a nan is not taken for a dead unit.
-    return xp.where(y <= 0, xp.zeros_like(g), g)
-
-
 def _softplus(xp: Any, g: Any, y: Any, x: Any, *, beta: float, threshold: float) -> Any:
     z = beta * x
     return xp.where(z > threshold, g, g * xp.sigmoid(z))
@@ -56,9 +51,14 @@ def _pick_class(xp: Any, g: Any, y: Any, x: Any, target: Any, *, ignore_index: i
     return xp.where(_one_hot(xp, x, target), _of_examples(xp, g, target, ignore_index), xp.zeros_like(x))
 
 
-def _softmax_cross_entropy(xp: Any, g: Any, y: Any, x: Any, target: Any, *, ignore_index: int) -> Any:
-    p = xp.softmax(x, axis=-1)
-    return _of_examples(xp, g, target, ignore_index) * (p - xp.astype(_one_hot(xp, x, target), x.dtype))
+def _softmax_cross_entropy(xp: Any, g: Any, y: Any, x: Any, target: Any, **how: Any) -> list[Any]:
+    of_loss, of_p = g
+    p = y[1]
+    gx = None if of_loss is None else xp.softmax_cross_entropy_backward(of_loss, p, target, **how)
+    if of_p is not None:  # only where second derivatives are taken
+        more = _softmax(xp, of_p, p, x, axis=-1)
+        gx = more if gx is None else gx + more
+    return [gx, None]
 
 
 def _binary_cross_entropy(xp: Any, g: Any, y: Any, p: Any, target: Any) -> Any:
@@ -115,7 +115,7 @@ def _horner_coefficients(xp: Any, g: Any, y: Any, x: Any, coefficients: Any) -> 
 
 
 VJPS: dict[str, Any] = {
-    "relu": (_relu,),
+    "relu": (lambda xp, g, y, x: xp.relu_backward(g, y),),
     "sigmoid": (lambda xp, g, y, x: g * (y * (1 - y)),),
     "softplus": (_softplus,),
     "silu": (_silu,),
@@ -123,7 +123,7 @@ VJPS: dict[str, Any] = {
     "softmax": (_softmax,),
     "log_softmax": (_log_softmax,),
     "pick_class": (_pick_class, None),
-    "softmax_cross_entropy": (_softmax_cross_entropy, None),
+    "softmax_cross_entropy": _softmax_cross_entropy,
     "sigmoid_cross_entropy": (lambda xp, g, y, x, t: g * (xp.sigmoid(x) - t), lambda xp, g, y, x, t: -g * x),
     "binary_cross_entropy": (_binary_cross_entropy, _binary_cross_entropy_target),
     "linear": (lambda xp, g, y, x, weight, bias=None: xp.matmul(g, weight), _linear_weight, _linear_bias),

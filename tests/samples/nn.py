@@ -51,7 +51,16 @@ def _picked(x: Any, labels: Any) -> Any:
 
 
 def _cross_entropy(x: Any, labels: Any) -> Any:
-    return namespace.softmax_cross_entropy(x, labels, ignore_index=3)
+    loss, p = namespace.softmax_cross_entropy(x, labels, ignore_index=3, reduction="none")
+    return loss, p
+
+
+def _mean_cross_entropy(x: Any, labels: Any) -> Any:
+    return namespace.softmax_cross_entropy(x, labels, ignore_index=-100, reduction="mean")[0]
+
+
+def _total_cross_entropy(x: Any, labels: Any) -> Any:
+    return namespace.softmax_cross_entropy(x, labels, ignore_index=-100, reduction="sum")[0]
 
 
 LOSSES = [
@@ -60,6 +69,9 @@ LOSSES = [
     Sample("softmax_cross_entropy", _cross_entropy, (signed(5, 4) * 3, abs(LABELS) % 5)),
     Sample("softmax_cross_entropy", _cross_entropy, (signed(2, 3, 4), MAP), "map"),
     Sample("softmax_cross_entropy", _cross_entropy, (signed(4), numpy.asarray(1)), "one example"),
+    Sample("softmax_cross_entropy", _mean_cross_entropy, (signed(5, 4) * 3, LABELS), "mean, one ignored"),
+    Sample("softmax_cross_entropy", _mean_cross_entropy, (signed(2, 3, 4), MAP), "mean of a map"),
+    Sample("softmax_cross_entropy", _total_cross_entropy, (signed(5, 4) * 3, abs(LABELS) % 4), "sum"),
     Sample("sigmoid_cross_entropy", namespace.sigmoid_cross_entropy, (signed(3, 4) * 3, real(3, 4))),
     Sample("binary_cross_entropy", namespace.binary_cross_entropy, (real(3, 4), real(3, 4, seed=7))),
 ]

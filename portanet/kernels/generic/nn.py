@@ -11,6 +11,12 @@ def relu(xp: Any, x: Any) -> Any:
     return xp.maximum(x, 0)
 
 
+def relu_backward(xp: Any, g: Any, y: Any) -> Any:
+    """The cotangent of x from that of y = relu(x): the slope at 0 is 0, and nan passes."""
+    # Asked this way round, a nan is not taken for a dead unit.
+    return xp.where(y <= 0, xp.zeros_like(g), g)
+
+
 def sigmoid(xp: Any, x: Any) -> Any:
     """1 / (1 + exp(-x)), for real x; exp only of numbers <= 0, which cannot overflow."""
     small = xp.exp(-xp.abs(x))
@@ -82,10 +88,35 @@ def pick_class(xp: Any, x: Any, target: Any, *, ignore_index: int) -> Any:
     return xp.where(kept, xp.where(named, picked, xp.full_like(picked, math.nan)), zero)
 
 
-def softmax_cross_entropy(xp: Any, x: Any, target: Any, *, ignore_index: int) -> Any:
-    """-log softmax(x)[..., target] along the last axis: the loss of each example. Shapes as in `pick_class`."""
+def softmax_cross_entropy(xp: Any, x: Any, target: Any, *, ignore_index: int, reduction: str) -> tuple[Any, Any]:
+    """-log softmax(x)[..., target] along the last axis, and softmax(x), which the way back needs.
+
+    Shapes of the arguments as in `pick_class`. The first result is the loss of each example (...) for ``"none"``; for
+    ``"sum"`` and ``"mean"`` it has no axes. The mean is over the examples that are not ignored.
+    """
+    logs = xp.log_softmax(x, axis=-1)
     # 0 - x, not -x, so that no loss reads -0.
-    return 0 - xp.pick_class(xp.log_softmax(x, axis=-1), target, ignore_index=ignore_index)
+    losses = 0 - xp.pick_class(logs, target, ignore_index=ignore_index)
+    if reduction == "mean":
+        losses = xp.sum(losses) / _counted(xp, x, target, ignore_index)
+    elif reduction == "sum":
+        losses = xp.sum(losses)
+    return losses, xp.exp(logs)
+
+
+def softmax_cross_entropy_backward(xp: Any, g: Any, p: Any, target: Any, *, ignore_index: int, reduction: str) -> Any:
+    """The cotangent of x from that of the loss, where p = softmax(x): g (p - one_hot(target)), 0 where ignored."""
+    kept = target != ignore_index
+    if reduction == "mean":
+        g = g / _counted(xp, p, target, ignore_index)
+    places = xp.positions(p, axis=-1)
+    chosen = places == xp.expand_dims(xp.astype(target, places.dtype), axis=-1)
+    of_examples = xp.where(kept, g, xp.zeros_like(g))
+    return xp.expand_dims(of_examples, axis=-1) * (p - xp.astype(chosen, p.dtype))
+
+
+def _counted(xp: Any, x: Any, target: Any, ignore_index: int) -> Any:
+    return xp.sum(xp.astype(target != ignore_index, x.dtype))
 
 
 def sigmoid_cross_entropy(xp: Any, x: Any, target: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Sums at indices, and a look at the values."""
+"""Sums at indices, a look at the values, and functions of the standard by a shorter way."""
 
 from __future__ import annotations
 
@@ -20,4 +20,25 @@ def add_at(x: Any, updates: Any, *, key: Any) -> Any:
 
 
 def known_outside(x: Any, low: float, high: float) -> bool:
-    return bool(x.size > 0 and not (x.min() >= low and x.max() <= high))  # this way round nan is outside
+    # This way round nan is outside.
+    return x.size > 0 and not bool(np.minimum.reduce(x, None) >= low and np.maximum.reduce(x, None) <= high)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The standard's own, without the detours that NumPy's functions of these names make.
+
+
+def matrix_transpose(x: Any) -> Any:
+    return x.mT
+
+
+def sum(x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    return np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
+
+
+def max(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
+
+
+def min(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.minimum.reduce(x, axis=axis, keepdims=keepdims)

@@ -353,7 +353,10 @@ def cross_entropy(
         return _with_probabilities(xp, input, target, weight, ignore_index, reduction, label_smoothing)
     target = _indices(name, xp, target, input)
     scores = _classes_last(xp, input)
-    losses = xp.softmax_cross_entropy(scores, target, ignore_index=ignore_index)
+    if weight is None and label_smoothing == 0:
+        loss, _ = xp.softmax_cross_entropy(scores, target, ignore_index=ignore_index, reduction=reduction)
+        return loss
+    losses, _ = xp.softmax_cross_entropy(scores, target, ignore_index=ignore_index, reduction="none")
     if weight is not None:
         losses = losses * _class_weights(xp, scores, target, weight, ignore_index)
     if label_smoothing > 0:
