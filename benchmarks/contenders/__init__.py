@@ -1,0 +1,26 @@
+"""All contenders by their names, in the order of the report."""
+
+from __future__ import annotations
+
+from benchmarks.contenders.base import Contender, LeftOut, Step
+from benchmarks.contenders.by_hand import BY_HAND
+from benchmarks.contenders.floor import FLOOR
+from benchmarks.contenders.hips import HIPS
+from benchmarks.contenders.ours import OURS
+from benchmarks.contenders.plain_jax import JAX
+from benchmarks.contenders.pytorch import TORCH, TORCH_COMPILE
+from benchmarks.contenders.sklearn_mlp import SKLEARN
+
+__all__ = ["ALL", "Contender", "LeftOut", "Step", "chosen"]
+
+ALL: dict[str, Contender] = {
+    contender.name: contender for contender in [FLOOR, BY_HAND, TORCH, TORCH_COMPILE, JAX, SKLEARN, HIPS, *OURS]
+}
+
+
+def chosen(names: list[str]) -> list[Contender]:
+    """The contenders of these names; all of them without a name."""
+    strange = [name for name in names if name not in ALL]
+    if strange:
+        raise ValueError(f"no contender is called {', '.join(strange)}; there are {', '.join(ALL)}")
+    return [contender for name, contender in ALL.items() if not names or name in names]

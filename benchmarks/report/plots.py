@@ -1,0 +1,69 @@
+"""Pictures as SVG, by matplotlib; without it the report has none."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import math
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.timing import Pair
+
+OURS, OTHERS, FLOOR = "#2166ac", "#b0b0b0", "#d9c27e"
+
+
+def figure(rows: int, columns: int, width: float, height: float) -> Any:
+    """A figure and its axes, drawn without a screen, with letters that stay letters."""
+    import matplotlib
+
+    matplotlib.rcParams |= {"svg.fonttype": "none", "font.size": 8, "svg.hashsalt": "portanet"}
+    from matplotlib.figure import Figure
+
+    found = Figure(figsize=(width, height), layout="constrained")
+    return found, found.subplots(rows, columns, squeeze=False)
+
+
+def svg(found: Any) -> str:
+    text = io.StringIO()
+    found.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+def drawable() -> bool:
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def bars(base: list[Pair], title: Callable[[str], str]) -> str | None:
+    """One set of bars a workload: the time of each other contender as a multiple of the common subject's."""
+    if not drawable():
+        return None
+    workloads = list(dict.fromkeys([one.workload for one in base]))
+    columns = min(3, len(workloads))
+    rows = math.ceil(len(workloads) / columns)
+    most = max([sum(one.workload == name for one in base) for name in workloads])
+    found, axes = figure(rows, columns, 3.6 * columns, rows * (0.7 + 0.19 * most))
+    for ax, name in zip(axes.flat, workloads, strict=False):
+        _bars(ax, name, [one for one in base if one.workload == name][::-1], title)
+    for ax in list(axes.flat)[len(workloads) :]:
+        ax.set_axis_off()
+    return svg(found)
+
+
+def _bars(ax: Any, name: str, mine: list[Pair], title: Callable[[str], str]) -> None:
+    for i, one in enumerate(mine):
+        value, low, high = 1 / one.ratio, 1 / one.high, 1 / one.low
+        colour = OURS if one.against.startswith("portanet") else FLOOR if one.against == "floor" else OTHERS
+        ax.barh(i, value, color=colour, height=0.75)
+        ax.plot([low, high], [i, i], color="black", linewidth=0.8)
+        ax.annotate(f"{value:.2f}", (max(value, high), i), xytext=(3, 0), textcoords="offset points", va="center")
+    ax.axvline(1, color="black", linewidth=0.8)
+    ax.set_xscale("log")
+    values = [1 / one.ratio for one in mine]
+    ax.set_xlim(min(0.5, min(values) / 1.5), max(2, max(values) * 2.2))
+    ax.set_yticks(range(len(mine)), [title(one.against) for one in mine])
+    ax.set_title(name, fontsize=9)
+    ax.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    ax.minorticks_off()
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)

@@ -1,0 +1,98 @@
+"""Two functions timed in turn, A B A B ..., so that a slow moment of the machine hits both; the ratio is what counts."""
+
+from __future__ import annotations
+
+import gc
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+BLOCK = 0.004  # seconds: what is shorter is called so often that a turn takes this long
+SHORT = 0.03  # seconds: what is shorter gets one call at the start of a turn that is not timed
+MOST = 400  # turns
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How two contenders compare at one workload: quartiles of the ratios of neighbours, and the median times.
+
+    ``unit`` is "s" for seconds a step and "B" for bytes; ``threads`` is 0 where their number plays no part.
+    """
+
+    workload: str
+    subject: str
+    against: str
+    threads: int
+    ratio: float
+    low: float
+    high: float
+    subject_value: float
+    against_value: float
+    turns: int
+    unit: str = "s"
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def pair(
+    workload: str,
+    subject: str,
+    against: str,
+    threads: int,
+    values: Sequence[tuple[float, float]],
+    unit: str = "s",
+) -> Pair:
+    """The summary of (subject, against) values that were measured as neighbours."""
+    low, ratio, high = quartiles([a / b for a, b in values])
+    first, second = [statistics.median(column) for column in zip(*values, strict=True)]
+    return Pair(workload, subject, against, threads, ratio, low, high, first, second, len(values), unit)
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """The lower quartile, the median and the upper quartile; one value is all three."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+def alternate(
+    functions: Sequence[Callable[[], Any]], seconds: float, least: int = 7, most: int = MOST
+) -> list[tuple[float, ...]]:
+    """One tuple a turn: the seconds of a call of each function. Turns are taken for so many seconds, at least ``least``.
+
+    A library's threads may spin for a while after its last call, and caches hold the other's data: short functions get
+    a call that is not timed at the start of each turn.
+    """
+    plans = [(function, *_plan(function)) for function in functions]
+    turns: list[tuple[float, ...]] = []
+    gc.collect()
+    started = time.perf_counter()
+    while len(turns) < most and (len(turns) < least or time.perf_counter() - started < seconds):
+        turn = []
+        for function, calls, warm in plans:
+            if warm:
+                function()
+            before = time.perf_counter()
+            for _ in range(calls):
+                function()
+            turn.append((time.perf_counter() - before) / calls)
+        turns.append(tuple(turn))
+    return turns
+
+
+def _plan(function: Callable[[], Any]) -> tuple[int, bool]:
+    """How many calls make a turn, and whether one that is not timed comes first."""
+    function()
+    once = math.inf
+    for _ in range(3):
+        before = time.perf_counter()
+        function()
+        once = min(once, time.perf_counter() - before)
+        if once > SHORT:
+            break
+    return max(1, round(BLOCK / once)), once < SHORT
