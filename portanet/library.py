@@ -20,6 +20,14 @@ from portanet.dtypes import DType
 from portanet.kernels import generic
 
 
+class _DTypes(dict[Any, DType]):
+    """From a library's own data type objects to ours, each looked up once."""
+
+    def __missing__(self, raw: Any) -> DType:
+        found = self[raw] = dtypes.as_dtype(raw)
+        return found
+
+
 class Library:
     """One array library as rules and layers see it: every name of the standard, and every kernel, as an attribute.
 
@@ -33,7 +41,7 @@ class Library:
         self.library_name: str = path[1] if path[0] == "array_api_compat" else path[0]
         self.namespace = namespace
         self._raw_dtypes: dict[DType, Any] = {}
-        self._dtypes: dict[Any, DType] = {}
+        self.dtypes = _DTypes()
         kernels = f"portanet.kernels.{self.library_name}"
         self._kernels = importlib.import_module(kernels) if importlib.util.find_spec(kernels) else None
 
@@ -73,10 +81,7 @@ class Library:
 
     def dtype_of(self, raw: Any) -> DType:
         """The `DType` of a library's own data type object."""
-        dtype = self._dtypes.get(raw)
-        if dtype is None:
-            dtype = self._dtypes[raw] = dtypes.as_dtype(raw)
-        return dtype
+        return self.dtypes[raw]
 
     def devices(self) -> list[Any]:
         """The devices that the library says it can use."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from portanet import library as lib
 from portanet.dtypes import DType
-from portanet.library import namespace_of
+from portanet.library import libraries, namespace_of
 from portanet.tape import Leaf, Node
 
 
@@ -22,7 +22,7 @@ class Reading:
     def dtype(self) -> DType:
         """The data type of the elements."""
         raw = self._raw
-        return namespace_of(raw).dtype_of(raw.dtype)
+        return libraries[type(raw)].dtypes[raw.dtype]
 
     @property
     def device(self) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
@@ -18,7 +19,7 @@ from portanet.reads import reads
 
 recording: ContextVar[bool] = ContextVar("portanet_recording", default=True)
 
-_next_number = itertools.count(1).__next__
+next_number = itertools.count(1).__next__
 
 
 class Rule:
@@ -78,7 +79,7 @@ class Node:
     __slots__ = ("args", "hooks", "number", "options", "output", "parents", "rule")
 
     def __init__(self, rule: Rule | None, args: Any, options: Any, output: Any, parents: Any) -> None:
-        self.number = _next_number()
+        self.number = next_number()
         self.rule = rule
         self.args = args
         self.options = options
@@ -149,44 +150,49 @@ def walk(
         g = pending.pop(node, None)
         if g is None:
             continue
-        if node.hooks is not None and hooked is not None:
-            for hook in list(node.hooks):
-                g = hooked(hook, g)
-        kind = type(node)
-        if kind is Leaf if wanted is None else node in wanted:
+        if node.hooks is not None:
+            g = _hooked(node, g, hooked)
+        if wanted is not None and node in wanted:
             found[node] = g
             if ends:
                 continue
-        if kind is Leaf:
-            continue
         if node.parents is None:
             raise RuntimeError(
                 "this graph was used by an earlier backward and freed; call the first backward with retain_graph=True "
                 "to use it twice, or compute the forward pass again."
             )
-        if kind is Output:
-            _add_output(pending, node.parents[0], node.index, g)  # type: ignore[attr-defined]
+        if type(node) is Output:
+            _add_output(pending, node.parents[0], node.index, g)
         else:
             _pass_back(pending, node, g, lift)
         if not retain:
             node.release()
+    for node, g in pending.items():  # the leaves; and what lies before all that is wanted
+        if type(node) is Leaf if wanted is None else node in wanted:
+            found[node] = g if node.hooks is None else _hooked(node, g, hooked)
     return found
 
 
 def _newest_first(roots: list[Node], first: int) -> list[Node]:
-    """All nodes that the roots lead back to, down to number ``first``: nothing older leads to a wanted one."""
-    seen = set(roots)
-    stack = list(roots)
+    """All nodes but leaves that the roots lead back to, down to number ``first``: nothing older leads to a wanted one."""
+    seen = {node for node in roots if type(node) is not Leaf}
+    stack = list(seen)
     while stack:
         for parent in stack.pop().parents or ():
-            if parent is not None and parent.number >= first and parent not in seen:
+            if parent is not None and type(parent) is not Leaf and parent not in seen and parent.number >= first:
                 seen.add(parent)
                 stack.append(parent)
     return sorted(seen, key=_number, reverse=True)
 
 
-def _number(node: Node) -> int:
-    return node.number
+def _hooked(node: Node, g: Any, hooked: Callable[[Callable[[Any], Any], Any], Any] | None) -> Any:
+    if hooked is not None and node.hooks is not None:
+        for hook in list(node.hooks):
+            g = hooked(hook, g)
+    return g
+
+
+_number = operator.attrgetter("number")
 
 
 def _add(pending: dict[Node, Any], node: Node, g: Any) -> None:

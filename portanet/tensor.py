@@ -12,32 +12,49 @@ from portanet.dtypes import DType
 from portanet.library import PYTHON_SCALARS, explained, libraries, namespace_of, operand, require_same
 from portanet.pullback import pull_back
 from portanet.reading import Reading
-from portanet.tape import Leaf, Node, Output, Rule, recording, remembered
+from portanet.tape import Leaf, Node, Output, Rule, next_number, recording, remembered
 from portanet.vjps import rule as rule_of
 
 __all__ = ["Tensor"]
 
 
+_new = object.__new__
+
+
 def _operator(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
     rule = rule_of(name)
+    keeps_output, is_recording = rule.reads_output, recording.get
 
+    # Written out, with Tensor and Node as their constructors make them: operators are used on the smallest arrays.
     def method(self: Tensor, other: Any) -> Any:
         a, p = self._raw, self._node
+        kind = type(a)
         if isinstance(other, Tensor):
             b, q = other._raw, other._node
-            if type(a) is not type(b):
+            if kind is not type(b):
                 require_same(name, a, b)
+            promoted = a.dtype is not b.dtype
         else:
             b, q = _other(name, a, other), None
             if b is NotImplemented:
                 return NotImplemented
+            promoted = type(b) not in PYTHON_SCALARS and a.dtype is not b.dtype
         try:
-            y = compute(a, b) if type(b) in PYTHON_SCALARS or a.dtype is b.dtype else _promoted(name, a, b)
+            y = _promoted(name, a, b) if promoted else compute(a, b)
         except Exception as problem:
             raise explained(name, (a, b), problem) from problem
-        if (p is None and q is None) or not recording.get():
-            return Tensor(y)
-        return Tensor(y, Node(rule, (a, b), None, y if rule.reads_output else None, (p, q)))
+        if type(y) is not kind:  # NumPy gives a scalar for no axes
+            y = _as_raw(y)
+        result = _new(Tensor)
+        result._raw = y
+        if (p is None and q is None) or not is_recording():
+            result._node = None
+        else:
+            result._node = node = _new(Node)
+            node.number, node.rule, node.args, node.parents = next_number(), rule, (a, b), (p, q)
+            node.options = node.hooks = None
+            node.output = y if keeps_output else None
+        return result
 
     return method
 
@@ -469,8 +486,7 @@ def _several(rule: Rule, values: Any, options: Any, results: Any, parents: Any, 
 
 
 def _differentiable(raw: Any) -> bool:
-    library = namespace_of(raw)
-    return library.dtype_of(raw.dtype).kind in ("real floating", "complex floating")
+    return libraries[type(raw)].dtypes[raw.dtype].kind in ("real floating", "complex floating")
 
 
 def moved(x: Tensor, library: Any, device: Any) -> Tensor:

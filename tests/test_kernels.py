@@ -131,6 +131,10 @@ def matrix_transpose(x):
     return numpy.swapaxes(x, -1, -2)
 
 
+zeros_like = numpy.zeros_like
+ones_like = numpy.ones_like
+
+
 def sum(x, *, axis=None, keepdims=False):
     return numpy.asarray(x.astype(numpy.float64).sum(axis=axis, keepdims=keepdims))
 
@@ -315,7 +319,7 @@ LAYERS = [
 ]  # fmt: skip
 
 STANDARD = [
-    Case("matrix_transpose", smooth((2, 3, 4))),
+    *[Case(name, smooth((2, 3, 4))) for name in ("matrix_transpose", "ones_like", "zeros_like")],
     *[
         Case(name, smooth((2, 3, 4)), options, f"{options}")
         for name in ("sum", "max", "min")

@@ -12,9 +12,34 @@ from portanet.tensor import Tensor, apply, moved, raw_key
 from portanet.vjps import rule as rule_of
 
 __all__ = [
-    "add_along_axis", "add_at", "binary_cross_entropy", "cofactors", "copy", "device_of", "gelu", "horner", "linear",
-    "log_softmax", "move_like", "pick_class", "positions", "relu", "rows_at", "scatter_add", "set_at",
-    "sigmoid", "sigmoid_cross_entropy", "silu", "softmax", "softmax_cross_entropy", "softplus", "standardized",
+    "add_along_axis",
+    "add_at",
+    "avg_pool",
+    "batch_norm",
+    "binary_cross_entropy",
+    "cofactors",
+    "conv",
+    "copy",
+    "device_of",
+    "gelu",
+    "horner",
+    "linear",
+    "log_softmax",
+    "max_pool",
+    "move_like",
+    "pick_class",
+    "positions",
+    "relu",
+    "rows_at",
+    "scatter_add",
+    "set_at",
+    "sigmoid",
+    "sigmoid_cross_entropy",
+    "silu",
+    "softmax",
+    "softmax_cross_entropy",
+    "softplus",
+    "standardized",
 ]  # fmt: skip
 
 
@@ -143,3 +168,23 @@ def rows_at(weight: Any, indices: Any, *, padding_idx: int | None = None) -> Ten
 def horner(x: Any, coefficients: Any) -> Tensor:
     """The polynomial with ``coefficients``, those of the highest power first, at each element of ``x``."""
     return apply("horner", x, coefficients)
+
+
+def conv(x: Any, weight: Any, bias: Any = None, **how: Any) -> Tensor:
+    """Convolution over all axes but the first two; ``stride``, ``padding``, ``dilation`` and ``groups`` by name."""
+    return apply("conv", x, weight, bias, **how)
+
+
+def max_pool(x: Any, **how: Any) -> Tensor:
+    """The largest value in each window; ``kernel``, ``stride``, ``padding`` and ``dilation`` by name."""
+    return apply("max_pool", x, **how)
+
+
+def avg_pool(x: Any, **how: Any) -> Tensor:
+    """The mean of each window; ``kernel``, ``stride``, ``padding``, ``counted`` and ``divisor`` by name."""
+    return apply("avg_pool", x, **how)
+
+
+def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, *, eps: float, own: bool) -> Tensor:
+    """Each channel of ``x`` by mean and variance, its ``own`` or given, then scaled and shifted."""
+    return apply("batch_norm", x, weight, bias, mean, variance, eps=eps, own=own)

@@ -28,6 +28,11 @@ def known_outside(x: Any, low: float, high: float) -> bool:
 # The standard's own, without the detours that NumPy's functions of these names make.
 
 
+matmul = np.matmul
+ones_like = np.ones_like
+zeros_like = np.zeros_like
+
+
 def matrix_transpose(x: Any) -> Any:
     return x.mT
 

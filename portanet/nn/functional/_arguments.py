@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.library import namespace_of, require_same
+from portanet.nn.functional._checks import dtype_of, raw_of
 from portanet.tensor import Tensor
 
 
 def real_namespace(name: str, input: Any) -> Any:
     """The library of ``input``, which must be real: exp of whole numbers or complex ones is not what is meant."""
     xp = namespace_of(input)
-    if not xp.isdtype(input.dtype, "real floating"):
+    if dtype_of(raw_of(input)).kind != "real floating":
         raise TypeError(f"{name}: expected a real floating input, saw {input.dtype}; cast it, as in x.to('float32').")
     return xp
 
@@ -19,6 +20,8 @@ def real_namespace(name: str, input: Any) -> Any:
 def together(name: str, input: Any, *others: Any) -> tuple[Any, ...]:
     """The arrays as they are, or all of them as Tensors where one is; None stays None, anything else is refused."""
     given = [x for x in others if x is not None]
+    if isinstance(input, Tensor) and all([isinstance(x, Tensor) for x in given]):
+        return input, *others
     if any([isinstance(x, Tensor) for x in [input, *given]]):
         return tuple([x if x is None or isinstance(x, Tensor) else Tensor(x) for x in [input, *others]])
     for x in given:
@@ -37,7 +40,8 @@ def require_dtype(name: str, what: str, array: Any, input: Any) -> None:
 
 def require_shape(name: str, what: str, array: Any, shape: tuple[int, ...], input: Any) -> None:
     """Raise ValueError, naming both, unless ``array`` has ``shape``, which is what goes with ``input``."""
-    if tuple(array.shape) != tuple(shape):
+    seen = raw_of(array).shape
+    if seen != shape and tuple(seen) != tuple(shape):
         raise ValueError(
             f"{name}: the {what} has shape {tuple(array.shape)}, expected {tuple(shape)} for an input of shape "
             f"{tuple(input.shape)}."

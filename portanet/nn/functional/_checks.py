@@ -27,7 +27,7 @@ def common_namespace(*arrays: Any) -> Any:
 
 def dtype_of(raw: Any) -> DType:
     """The `DType` of a raw array."""
-    found: DType = namespace_of(raw).dtype_of(raw.dtype)
+    found: DType = namespace_of(raw).dtypes[raw.dtype]
     return found
 
 

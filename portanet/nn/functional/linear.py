@@ -35,9 +35,9 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     if x.ndim == 0 or x.shape[-1] != w.shape[1]:
         last = f"last axis is {x.shape[-1]}" if x.ndim else "axes are none"
         raise ValueError(f"Linear(in_features={w.shape[1]}): the input's {last} (shape {tuple(x.shape)}).")
-    if x.dtype != w.dtype:
+    if x.dtype is not w.dtype:
         refuse_dtype("Linear", x, w)
-    if bias is not None and raw_of(bias).dtype != w.dtype:
+    if bias is not None and raw_of(bias).dtype is not w.dtype:
         refuse_dtype("Linear's bias", raw_of(bias), w)
     return common_namespace(input, weight, bias).linear(input, weight, bias)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from portanet.dtypes import int32, int64
 from portanet.nn.functional._arguments import real_namespace, require_broadcast, require_dtype, require_shape, together
+from portanet.nn.functional._checks import dtype_of, raw_of
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "kl_div", "l1_loss",
@@ -252,12 +254,13 @@ def _require_class_weight(name: str, weight: Any, input: Any) -> None:
 def _indices(name: str, xp: Any, target: Any, input: Any) -> Any:
     """Class indices, their dtype and shape checked. Whether they name classes is for the kernel to see, which knows
     where looking costs nothing: on a GPU it would make every step wait."""
-    if not xp.isdtype(target.dtype, "integral"):
+    dtype = dtype_of(raw_of(target))
+    if "integer" not in dtype.kind:
         raise TypeError(f"{name}: expected class indices of an integer dtype as target, saw {target.dtype}.")
     axis = _class_axis(name, input)
-    shape = tuple(input.shape)
+    shape = raw_of(input).shape
     require_shape(name, "target", target, shape[:axis] + shape[axis + 1 :], input)
-    if target.dtype == xp.int64 or target.dtype == xp.int32:
+    if dtype is int64 or dtype is int32:
         return target
     # Narrow and unsigned types may not hold ignore_index, and some libraries index by their own integers alone.
     return xp.astype(target, xp.positions(input, axis=axis).dtype)
@@ -349,7 +352,7 @@ def cross_entropy(
     input, target, weight = together(name, input, target, weight)
     xp = real_namespace(name, input)
     _require_class_weight(name, weight, input)
-    if xp.isdtype(target.dtype, "real floating"):
+    if dtype_of(raw_of(target)).kind == "real floating":
         return _with_probabilities(xp, input, target, weight, ignore_index, reduction, label_smoothing)
     target = _indices(name, xp, target, input)
     scores = _classes_last(xp, input)
