@@ -15,7 +15,7 @@ import numpy
 import pytest
 
 import portanet as pn
-from portanet import linalg, namespace
+from portanet import linalg, namespace, optim
 from portanet.kernels import generic
 from portanet.library import to_numpy
 
@@ -538,6 +538,14 @@ def test_the_device_of_an_array_is_one_that_arrays_can_be_made_on(backend):
         assert xp.device_of(twin) == xp.device_of(raw)
 
 
+def test_memory_is_an_arrays_own_where_that_is_known(backend):
+    raw = pn.zeros((2, 3)).array
+    assert of_generic(backend, "owns_memory")(raw) is False
+    assert backend.library.owns_memory(raw) is (backend.name == "numpy")
+    if backend.name == "numpy":
+        assert not backend.library.owns_memory(raw.T)
+
+
 def test_every_backend_that_runs_is_available(backend):
     for kernel in (backend.library.unavailable, of_generic(backend, "unavailable")):
         assert kernel() is None
@@ -553,8 +561,16 @@ def test_whether_the_host_had_better_draw_is_known_of_every_device(backend):
 # ---------------------------------------------------------------------------------------------------------------------
 # Mechanical: what a library's file may hold, and that all of it is compared somewhere.
 
-LOOKED_AT = {"device_of", "known_outside", "random_on_host", "to_host", "unavailable"}  # in the tests above
-ELSEWHERE = ("test_random.py", "test_special.py")  # random words and special functions have files of their own
+LOOKED_AT = {
+    "device_of",
+    "known_outside",
+    "owns_memory",
+    "random_on_host",
+    "to_host",
+    "unavailable",
+}  # in the tests above
+# Optimizer steps, random words and special functions have files of their own.
+ELSEWHERE = ("optim/test_in_place.py", "test_random.py", "test_special.py")
 
 
 def overridden(file: Path) -> dict[str, ast.AST]:
@@ -572,7 +588,10 @@ def overridden(file: Path) -> dict[str, ast.AST]:
 def definable() -> set[str]:
     """What a kernel may be called: the names of the generic kernels, and the standard's with those of extensions."""
     own = {name for name, kernel in inspect.getmembers(generic, inspect.isfunction) if not name.startswith("_")}
-    return own | set(namespace.__all__) | {f"linalg_{name}" for name in linalg.__all__}
+    return own | set(namespace.__all__) | {f"linalg_{name}" for name in linalg.__all__} | set(STEPS)
+
+
+STEPS = {kind.rule.__name__ + "_": kind.rule for kind in vars(optim).values() if hasattr(kind, "rule")}  # in place
 
 
 @pytest.mark.needs("linalg")
@@ -602,9 +621,10 @@ def parameters(node: ast.FunctionDef) -> tuple[dict[str, str], dict[str, str]]:
 def test_a_library_s_kernel_is_called_as_its_generic_twin_is(file):
     compared = 0
     for name, node in overridden(file).items():
-        if not hasattr(generic, name) or not isinstance(node, ast.FunctionDef):
+        twin = getattr(generic, name, STEPS.get(name))
+        if twin is None or not isinstance(node, ast.FunctionDef):
             continue
-        (twin,) = ast.parse(inspect.getsource(getattr(generic, name))).body
+        (twin,) = ast.parse(inspect.getsource(twin)).body
         assert isinstance(twin, ast.FunctionDef)
         (_, *wanted), options = parameters(twin)[0].items(), parameters(twin)[1]
         positional, keywords = parameters(node)

@@ -54,9 +54,10 @@ def adam_update(
         u = state.get("max_exp_avg_sq")
         v = v if u is None else xp.maximum(u, v)
         state["max_exp_avg_sq"] = v
-    # The corrections are numbers, so they cost nothing; the root of the second is taken outside the array's.
-    rate, scale = lr / (1 - beta1**t), (1 - beta2**t) ** -0.5
-    return p - rate * m / (xp.sqrt(v) * scale + eps), state
+    # The corrections are numbers, so they cost nothing: the root of the second stands before the fraction and by eps.
+    root = (1 - beta2**t) ** 0.5
+    rate = lr / (1 - beta1**t) * root
+    return p - rate * m / (xp.sqrt(v) + eps * root), state
 
 
 class Adam(Optimizer):

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from portanet.autograd import enable_grad
-from portanet.library import explained, namespace_of
+from portanet.library import PYTHON_SCALARS, explained, namespace_of
 from portanet.optim.checks import listed, named, require_numbers, require_parameter, seen
+from portanet.optim.ownership import alone
 from portanet.optim.state import (
     State,
     as_array,
@@ -24,6 +25,8 @@ from portanet.optim.state import (
 from portanet.tensor import Tensor
 
 __all__ = ["Optimizer"]
+
+_NOTHING: State = {}
 
 
 class Optimizer:
@@ -60,7 +63,8 @@ class Optimizer:
     tensor([ 0.5, -1.5], requires_grad=True)
 
     A rule whose name ends in ``_update`` can be replaced: a library that has a function of this name among its kernels
-    (``sgd_update``) uses that. It is called without ``xp``.
+    (``sgd_update``) uses that. It is called without ``xp``. With one more underscore at its end (``sgd_update_``) the
+    function writes into the arrays that it is given, and returns whether it could.
 
     Attributes:
         param_groups: a list of dicts: "params", the hyperparameters, and "param_names" where names were given.
@@ -76,6 +80,7 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = []
         self.step_called = False  # a scheduler asks, to warn of the wrong order
         self._updates: dict[Any, Callable[..., tuple[Any, State]]] = {}
+        self._updates_in_place: dict[Any, Callable[..., bool] | None] = {}
         entries = listed(self._name, params)
         if not entries:
             raise ValueError(
@@ -148,8 +153,9 @@ class Optimizer:
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Give every parameter that has a gradient its next value.
 
-        The values are new arrays: what was computed from the old ones keeps them, so a graph that was retained still
-        gives the gradients at the old point. Parameters without a gradient are left as they are.
+        What was computed from the old values keeps them, so a graph that was retained still gives the gradients at
+        the old point: an array is written to only where nothing but its parameter holds it, and is otherwise replaced
+        by a new one. Parameters without a gradient are left as they are.
 
         Args:
             closure: computes the loss anew, with its gradients, and returns it.
@@ -178,22 +184,31 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         work = []
-        for group in self.param_groups:
+        for group in self.param_groups:  # all of them first: where one does not fit, nothing has been changed
             options = self._options(group)
             for p in group["params"]:
                 g = p.grad
                 if g is not None:
-                    state = {name: raw(value) for name, value in self.state.get(p, {}).items()}
+                    state = self.state.get(p, _NOTHING)
                     self._require_agreement(p._raw, g._raw, state)
-                    work.append((p, g._raw, state, options))
-        work.reverse()
-        while work:  # popped, so that each old state is freed as soon as the new one is there
-            p, g, state, options = work.pop()
-            p._raw, new = self._updated(p._raw, g, state, options)
-            if new:
-                self.state[p] = {name: wrapped(value) for name, value in new.items()}
+                    work.append((p, g, state, options))
+        for p, g, state, options in work:
+            self._advance(p, g._raw, state, options)
         self.step_called = True
         return loss
+
+    def _advance(self, p: Tensor, g: Any, state: State, options: dict[str, Any]) -> None:
+        """Give one parameter its next value: in its own memory if nobody else knows of that, else in new memory."""
+        in_place = self._in_place(p._raw)
+        if in_place is not None and alone(p) and all([type(s) in PYTHON_SCALARS or alone(s) for s in state.values()]):
+            values = {name: raw(value) for name, value in state.items()}
+            if in_place(p._raw, g, values, **options):
+                state.update({name: value for name, value in values.items() if type(value) in PYTHON_SCALARS})
+                return
+        values = {name: raw(value) for name, value in state.items()}
+        p._raw, new = self._updated(p._raw, g, values, options)
+        if new:
+            self.state[p] = {name: wrapped(value) for name, value in new.items()}
 
     def updated(self, values: list[Any], gradients: list[Any], states: list[State]) -> tuple[list[Any], list[State]]:
         """One step as a pure function: new values and new states from old ones. Nothing of the optimizer changes.
@@ -230,7 +245,9 @@ class Optimizer:
 
     def _options(self, group: dict[str, Any]) -> dict[str, Any]:
         """The hyperparameters as the rule takes them: NumPy numbers as Python's, which do not widen float32."""
-        return {name: raw(plain(group[name])) for name in self.defaults}
+        return {
+            name: value if type(value := group[name]) in PYTHON_SCALARS else raw(plain(value)) for name in self.defaults
+        }
 
     def _updated(self, p: Any, g: Any, state: State, options: dict[str, Any]) -> tuple[Any, State]:
         xp = namespace_of(p)
@@ -264,10 +281,22 @@ class Optimizer:
             self._updates[xp] = found
         return found
 
+    def _in_place(self, p: Any) -> Callable[..., bool] | None:
+        """The library's version of the rule that writes into the arrays it is given, or None."""
+        key = type(p), p.dtype
+        try:
+            return self._updates_in_place[key]
+        except KeyError:
+            xp, name = namespace_of(p), self.rule.__name__
+            fits = name.endswith("_update") and xp.dtype_of(p.dtype).kind == "real floating"
+            found = self._updates_in_place[key] = getattr(xp, name + "_", None) if fits else None
+            return found
+
     def _require_agreement(self, p: Any, g: Any, state: State) -> None:
-        require_agreement(self._name, p, "gradient", g)
+        if g.dtype is not p.dtype or g.shape != p.shape or type(g) is not type(p):
+            require_agreement(self._name, p, "gradient", g)
         for name, value in state.items():
-            require_agreement(self._name, p, name, value)
+            require_agreement(self._name, p, name, raw(value))
 
     # ------------------------------------------------------------------------------------------------------- state
 

@@ -265,11 +265,11 @@ def test_a_step_that_fails_changes_nothing():
 def test_a_library_may_bring_its_own_kernel_by_the_rules_name(monkeypatch):
     p = with_gradient(one(), 1.0)
 
-    def sgd_update(p, g, state, *, lr, **options):
+    def rmsprop_update(p, g, state, *, lr, **options):
         return p - 100 * lr * g, state
 
-    monkeypatch.setitem(library.namespace_of(p._raw).__dict__, "sgd_update", sgd_update)
-    optim.SGD([p], lr=0.5).step()
+    monkeypatch.setitem(library.namespace_of(p._raw).__dict__, "rmsprop_update", rmsprop_update)
+    optim.RMSprop([p], lr=0.5).step()
     assert p.item() == -49.0
 
 

@@ -124,3 +124,8 @@ def add_along_axis(xp: Any, x: Any, indices: Any, updates: Any, axis: int) -> An
     picked = xp.take_along_axis(xp.broadcast_to(places, shape), xp.broadcast_to(indices, wide), axis=axis)
     updates = xp.reshape(xp.broadcast_to(updates, picked.shape), (-1,))
     return xp.reshape(xp.scatter_add(xp.reshape(x, (-1,)), xp.reshape(picked, (-1,)), updates), x.shape)
+
+
+def owns_memory(xp: Any, x: Any) -> bool:
+    """Whether ``x`` can be written to in place and is the only array on its memory, if no view of it is held."""
+    return False

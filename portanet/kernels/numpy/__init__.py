@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.kernels.numpy.arrays import *  # noqa: F403
+from portanet.kernels.numpy.convolution import *  # noqa: F403
 from portanet.kernels.numpy.nn import *  # noqa: F403
+from portanet.kernels.numpy.optim import *  # noqa: F403
 from portanet.kernels.numpy.random import *  # noqa: F403
+from portanet.kernels.numpy.recurrent import *  # noqa: F403
 
 # Special functions: SciPy's where it is installed, the generic ones where it is not; betaln always, being more exact.
 _SCIPY = frozenset(

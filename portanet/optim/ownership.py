@@ -1,0 +1,39 @@
+"""Whether an array may be written to: when nothing but its Tensor holds it, nobody can tell a write from a new array.
+
+A graph that was retained, a result of ``detach``, a snapshot by ``state_dict``, a view of NumPy's: each holds a reference
+to the array or to its memory, and Python counts them.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from portanet.library import namespace_of
+from portanet.reading import Reading
+
+__all__ = ["alone"]
+
+
+class _Probe(Reading):
+    """A holder like a Tensor, to learn how many references are counted where nobody else has one."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self._raw = object()
+
+
+def _references(x: Any) -> int:
+    return sys.getrefcount(x._raw)
+
+
+# Interpreters differ in what they count, and some count nothing.
+_COUNTED = hasattr(sys, "getrefcount")
+_ALONE = _references(_Probe()) if _COUNTED else 0
+
+
+def alone(x: Reading) -> bool:
+    """Whether the array of ``x`` may be written to, as no other object has it or part of its memory."""
+    # The expression is that of the probe, so that it adds the same to the count.
+    return _COUNTED and sys.getrefcount(x._raw) == _ALONE and namespace_of(x._raw).owns_memory(x._raw)

@@ -1,0 +1,167 @@
+"""Steps in place: the same bits as the rule gives, and never in an array that somebody else holds."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+
+import numpy
+import pytest
+
+import portanet
+from portanet import optim
+from portanet.kernels.numpy import optim as in_place
+from portanet.optim.ownership import alone
+from portanet.optim.state import as_array
+
+RULES = {
+    "sgd_update_": (
+        optim.SGD,
+        [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"momentum": 0.5, "dampening": 0.25},
+         {"weight_decay": 0.1}, {"maximize": True, "momentum": 0.9, "weight_decay": 0.1}],
+    ),
+    "adam_update_": (
+        optim.Adam,
+        [{}, {"amsgrad": True}, {"weight_decay": 0.1}, {"weight_decay": 0.1, "decoupled_weight_decay": True},
+         {"maximize": True, "betas": (0.5, 0.75), "eps": 1e-3}],
+    ),
+}  # fmt: skip
+CASES = [(name, options) for name, (_, cases) in RULES.items() for options in cases]
+SHAPES = [(), (3, 4), (in_place.BLOCK + 7,), (3, in_place.SPREAD // 3 + 5)]
+
+
+def named(case):
+    return f"{case[0]}-{case[1]}"
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_a_step_in_place_is_the_rule_bit_by_bit(case, shape, dtype):
+    name, options = case
+    kind = RULES[name][0]
+    rng = numpy.random.default_rng(3)
+    with portanet.use_backend("numpy") as backend:
+        p = portanet.tensor(rng.normal(size=shape).astype(dtype), requires_grad=True)
+        options = kind([p], **options)._options(kind([p], **options).param_groups[0])
+        value, state = p._raw, {}
+        written, overwritten = value.copy(), {}
+        for step in range(4):
+            g = numpy.asarray(rng.normal(size=shape), dtype)
+            value, state = kind.rule(backend.library, value, g, state, **options)
+            value = as_array(backend.library, value)
+            state = {key: as_array(backend.library, s) for key, s in state.items()}
+            address = written.ctypes.data
+            done = getattr(in_place, name)(written, g, overwritten, **options)
+            assert done is (step > 0 or not state)
+            if not done:
+                written, overwritten = value.copy(), {key: copy.copy(s) for key, s in state.items()}
+            else:
+                assert written.ctypes.data == address
+            numpy.testing.assert_array_equal(written, value)
+            for key in state:
+                numpy.testing.assert_array_equal(overwritten[key], state[key])
+
+
+def test_every_kernel_in_place_is_tested_here():
+    kernels = {
+        name for name, value in vars(in_place).items() if inspect.isfunction(value) and name.endswith("_update_")
+    }
+    assert kernels == set(RULES)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_matrix_stored_by_columns_is_written_to(name):
+    kind, rng = RULES[name][0], numpy.random.default_rng(1)
+    shape = (300, 200)
+    results = []
+    for order in "CF":
+        p = portanet.tensor(numpy.zeros(1, "float32"), requires_grad=True)
+        p._raw = numpy.ones(shape, "float32", order=order)
+        optimizer = kind([p], lr=0.5)
+        for _ in range(3):
+            p.grad = portanet.asarray(numpy.asarray(rng.normal(size=shape), "float32"))
+            optimizer.step()
+        results.append(numpy.array(p._raw))
+        rng = numpy.random.default_rng(1)
+    numpy.testing.assert_array_equal(*results)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Who holds an array keeps it.
+
+
+def stepped(optimizer, p, times=1):
+    for _ in range(times):
+        optimizer.zero_grad()
+        portanet.sum(p * p).backward()
+        optimizer.step()
+
+
+@pytest.fixture(params=[optim.SGD, optim.Adam, lambda ps: optim.SGD(ps, momentum=0.9)], ids=("SGD", "Adam", "momentum"))
+def trained(request):
+    """A parameter of NumPy's whose steps are in place by now, and its optimizer."""
+    with portanet.use_backend("numpy"):
+        p = portanet.tensor([1.0, 2.0, 3.0], requires_grad=True)
+        optimizer = request.param([p])
+        stepped(optimizer, p, 3)
+        yield p, optimizer
+
+
+def test_steps_are_in_place_where_nobody_looks(trained):
+    p, optimizer = trained
+    address = p._raw.ctypes.data
+    stepped(optimizer, p, 2)
+    assert p._raw.ctypes.data == address
+
+
+HOLDERS = {
+    "the array": lambda p: p._raw,
+    "a view": lambda p: p._raw[1:],
+    "a transpose": lambda p: p._raw.T,
+    "detach": lambda p: p.detach(),
+    "a graph": lambda p: portanet.sum(p * p),
+    "a view of detach": lambda p: p.detach()._raw.reshape(3, 1),
+    "a memoryview": lambda p: memoryview(p._raw),
+    "DLPack": lambda p: numpy.from_dlpack(p._raw),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS.values(), ids=HOLDERS)
+def test_what_somebody_holds_is_not_written_to(holder, trained):
+    p, optimizer = trained
+    before, address = p._raw.tolist(), p._raw.ctypes.data
+    held = holder(p)
+    stepped(optimizer, p)
+    assert p._raw.ctypes.data != address
+    if isinstance(held, portanet.Tensor) and held.requires_grad:
+        p.grad = None
+        held.backward()
+        assert p.grad.tolist() == [2 * x for x in before]  # at the old point
+    else:
+        seen = held.tolist() if hasattr(held, "tolist") else list(held)
+        assert numpy.reshape(seen, -1).tolist() == before[-numpy.size(seen) :]
+    del held
+    address = p._raw.ctypes.data
+    stepped(optimizer, p)
+    assert p._raw.ctypes.data == address  # and then in place again
+
+
+def test_a_snapshot_of_the_state_keeps_its_values(trained):
+    p, optimizer = trained
+    stepped(optimizer, p, 2)
+    saved = optimizer.state_dict()["state"].get(0, {})
+    before = {name: s.tolist() if isinstance(s, portanet.Tensor) else s for name, s in saved.items()}
+    stepped(optimizer, p, 2)
+    assert {name: s.tolist() if isinstance(s, portanet.Tensor) else s for name, s in saved.items()} == before
+
+
+def test_memory_that_is_not_numpys_own_is_not_written_to():
+    with portanet.use_backend("numpy"):
+        memory = bytearray(numpy.ones(3, "float32").tobytes())
+        p = portanet.tensor(numpy.zeros(3, "float32"), requires_grad=True)
+        p._raw = numpy.frombuffer(memory, "float32")
+        assert not alone(p)
+        stepped(optim.SGD([p], lr=0.5), p)
+        assert bytes(memory) == numpy.ones(3, "float32").tobytes()
+        assert p.tolist() == [0.0, 0.0, 0.0]
