@@ -5,8 +5,11 @@ Every function takes the namespace first; callers use it without: ``namespace_of
 
 from portanet.kernels.generic.arrays import *  # noqa: F403
 from portanet.kernels.generic.bessel import *  # noqa: F403
+from portanet.kernels.generic.convolution import *  # noqa: F403
 from portanet.kernels.generic.gamma import *  # noqa: F403
 from portanet.kernels.generic.linalg import *  # noqa: F403
 from portanet.kernels.generic.nn import *  # noqa: F403
+from portanet.kernels.generic.norm import *  # noqa: F403
 from portanet.kernels.generic.random import *  # noqa: F403
+from portanet.kernels.generic.recurrent import *  # noqa: F403
 from portanet.kernels.generic.special import *  # noqa: F403

@@ -101,16 +101,18 @@ def batch_norm(
     _check_batch(x, training, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     require_dtype("BatchNorm", input, running_mean, running_var, weight, bias)
     xp = common_namespace(input, running_mean, weight, bias)
-    channel = (-1,) + (1,) * (x.ndim - 2)  # a column against the axes after the channels
-    w = None if weight is None else xp.reshape(weight, channel)
-    b = None if bias is None else xp.reshape(bias, channel)
-    if training:
-        axes = (0, *range(2, x.ndim))
-        if running_mean is not None and 0 not in x.shape:
-            _track(x, axes, running_mean, running_var, momentum)
-        return _scaled(xp.standardized(input, axis=axes, eps=eps), w, b)
-    spread = xp.reshape(xp.sqrt(running_var + eps), channel)
-    return _scaled(xp.subtract(input, xp.reshape(running_mean, channel)) / spread, w, b)
+    if not training:
+        return xp.batch_norm(input, weight, bias, running_mean, running_var, eps=eps, own=False)
+    if 0 in x.shape:  # nothing has no mean
+        return _scaled(xp.zeros_like(input) * input, *[_column(xp, w, x.ndim) for w in (weight, bias)])
+    mean, variance = namespace_of(x).channel_moments(x)
+    if running_mean is not None:
+        _track(x, mean, variance, running_mean, running_var, momentum)
+    return xp.batch_norm(input, weight, bias, mean, variance, eps=eps, own=True)
+
+
+def _column(xp: Any, values: Any, ndim: int) -> Any:
+    return None if values is None else xp.reshape(values, (-1,) + (1,) * (ndim - 2))
 
 
 def _check_batch(x: Any, training: bool, **of_channels: Any) -> None:
@@ -133,12 +135,9 @@ def _check_batch(x: Any, training: bool, **of_channels: Any) -> None:
         raise ValueError("BatchNorm: without training=True it needs running_mean and running_var.")
 
 
-def _track(x: Any, axes: tuple[int, ...], running_mean: Any, running_var: Any, momentum: float) -> None:
+def _track(x: Any, mean: Any, variance: Any, running_mean: Any, running_var: Any, momentum: float) -> None:
     if not (isinstance(running_mean, Tensor) and isinstance(running_var, Tensor)):
         raise TypeError("BatchNorm: the running averages get new values in training, so they must be Tensors.")
-    xp = namespace_of(x)
-    for running, new in (
-        (running_mean, xp.mean(x, axis=axes)),
-        (running_var, xp.var(x, axis=axes, correction=1)),
-    ):
+    count = math.prod(x.shape) // x.shape[1]
+    for running, new in ((running_mean, mean), (running_var, variance * (count / (count - 1)))):
         running._raw = running._raw + momentum * (new - running._raw)

@@ -12,7 +12,7 @@ from portanet.nn.module import Module
 from portanet.nn.parameter import Parameter
 from portanet.tensor import Tensor
 
-__all__ = ["BatchNorm1d", "LayerNorm"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LayerNorm"]
 
 
 class LayerNorm(Module):
@@ -71,33 +71,10 @@ class LayerNorm(Module):
         )
 
 
-class BatchNorm1d(Module):
-    """Each channel standardised, by the batch's mean and variance in training and by running averages in evaluation.
+class _BatchNorm(Module):
+    """What batch normalisation of rows, images and volumes has in common."""
 
-    Args:
-        num_features: the number C of channels.
-        eps: added to the variance.
-        momentum: the share of a batch in the running averages; None: they are plain averages over all batches so far.
-        affine: whether there are parameters ``weight`` (1 at the start) and ``bias`` (0), of shape (C,).
-        track_running_stats: whether there are running averages; without them evaluation too goes by the batch.
-        device: where parameters and averages lie; None: the current backend's device.
-        dtype: of the parameters and averages; None: the default, float32.
-        bias: whether there is a ``bias`` among the parameters.
-
-    Shapes: (N, C) or (N, C, L) -> the same. Buffers: ``running_mean`` (0 at the start) and ``running_var`` (1), of
-    shape (C,); ``num_batches_tracked``, an integer. Ioffe and Szegedy 2015, "Batch normalization".
-
-    Raises:
-        ValueError: in training, a channel with one value; another number of channels or axes.
-
-    >>> import portanet
-    >>> layer = portanet.nn.BatchNorm1d(1, eps=0.0)
-    >>> layer(portanet.asarray([[1.0], [3.0]])).detach()
-    tensor([[-1.],
-            [ 1.]])
-    >>> layer.running_mean
-    tensor([0.2])
-    """
+    shapes: tuple[str, ...]  # of the input, after (N, C
 
     weight: Parameter | None
     bias: Parameter | None
@@ -150,11 +127,10 @@ class BatchNorm1d(Module):
 
     def forward(self, input: Any) -> Any:
         shape = tuple(input.shape)
-        if len(shape) not in (2, 3) or shape[1] != self.num_features:
-            raise ValueError(
-                f"BatchNorm1d(num_features={self.num_features}): the input must have shape (N, {self.num_features}) or "
-                f"(N, {self.num_features}, L), saw {shape}."
-            )
+        name, count = type(self).__name__, self.num_features
+        if len(shape) not in [2 + rest.count(",") for rest in self.shapes] or shape[1] != count:
+            wanted = " or ".join([f"(N, {count}{rest})" for rest in self.shapes])
+            raise ValueError(f"{name}(num_features={count}): the input must have shape {wanted}, saw {shape}.")
         momentum = 0.0 if self.momentum is None else self.momentum
         tracking = self.training and self.track_running_stats
         if tracking and self.num_batches_tracked is not None:
@@ -171,3 +147,56 @@ class BatchNorm1d(Module):
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
+
+
+class BatchNorm1d(_BatchNorm):
+    """Each channel standardised, by the batch's mean and variance in training and by running averages in evaluation.
+
+    Args:
+        num_features: the number C of channels.
+        eps: added to the variance.
+        momentum: the share of a batch in the running averages; None: they are plain averages over all batches so far.
+        affine: whether there are parameters ``weight`` (1 at the start) and ``bias`` (0), of shape (C,).
+        track_running_stats: whether there are running averages; without them evaluation too goes by the batch.
+        device: where parameters and averages lie; None: the current backend's device.
+        dtype: of the parameters and averages; None: the default, float32.
+        bias: whether there is a ``bias`` among the parameters.
+
+    Shapes: (N, C) or (N, C, L) -> the same. Buffers: ``running_mean`` (0 at the start) and ``running_var`` (1), of
+    shape (C,); ``num_batches_tracked``, an integer. Ioffe and Szegedy 2015, "Batch normalization".
+
+    Raises:
+        ValueError: in training, a channel with one value; another number of channels or axes.
+
+    >>> import portanet
+    >>> layer = portanet.nn.BatchNorm1d(1, eps=0.0)
+    >>> layer(portanet.asarray([[1.0], [3.0]])).detach()
+    tensor([[-1.],
+            [ 1.]])
+    >>> layer.running_mean
+    tensor([0.2])
+    """
+
+    shapes = ("", ", L")
+
+
+class BatchNorm2d(_BatchNorm):
+    """Each channel of images standardised: `BatchNorm1d` for shapes (N, C, H, W), with the same arguments and buffers.
+
+    >>> import portanet
+    >>> portanet.nn.BatchNorm2d(6)(portanet.ones((8, 6, 5, 5))).shape
+    (8, 6, 5, 5)
+    """
+
+    shapes = (", H, W",)
+
+
+class BatchNorm3d(_BatchNorm):
+    """Each channel of volumes standardised: `BatchNorm1d` for shapes (N, C, D, H, W), with the same arguments and buffers.
+
+    >>> import portanet
+    >>> portanet.nn.BatchNorm3d(6)(portanet.ones((8, 6, 2, 5, 5))).shape
+    (8, 6, 2, 5, 5)
+    """
+
+    shapes = (", D, H, W",)

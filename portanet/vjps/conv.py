@@ -1,0 +1,36 @@
+"""VJPs of convolution, pooling and batch normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def _conv_input(xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None, **how: Any) -> Any:
+    return xp.conv_backward_input(g, weight, size=tuple(x.shape[2:]), **how)
+
+
+def _conv_weight(xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None, **how: Any) -> Any:
+    return xp.conv_backward_weight(g, x, size=tuple(weight.shape[2:]), **how)
+
+
+def _conv_bias(xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None, **how: Any) -> Any:
+    return xp.channel_sums(g)
+
+
+def _batch_norm(
+    xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any, mean: Any, variance: Any, *, eps: float, own: bool
+) -> list[Any]:
+    gx, of_weight, of_bias = xp.batch_norm_backward(g, x, weight, mean, variance, eps=eps, own=own)
+    if own:  # mean and variance stand for what x makes of itself
+        return [gx, of_weight, of_bias, None, None]
+    w = xp.ones_like(variance) if weight is None else weight
+    of_mean = -w * of_bias / xp.sqrt(variance + eps)
+    return [gx, of_weight, of_bias, of_mean, -0.5 * w * of_weight / (variance + eps)]
+
+
+VJPS: dict[str, Any] = {
+    "conv": (_conv_input, _conv_weight, _conv_bias),
+    "max_pool": (lambda xp, g, y, x, **how: xp.max_pool_backward(g, y, x, **how),),
+    "avg_pool": (lambda xp, g, y, x, **how: xp.avg_pool_backward(g, size=tuple(x.shape[2:]), **how),),
+    "batch_norm": _batch_norm,
+}

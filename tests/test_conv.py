@@ -1,0 +1,365 @@
+"""Convolution, pooling and batch normalisation: kernels beside their definitions, layers beside PyTorch's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+import pytest
+
+import portanet as pn
+from portanet import nn
+from portanet.kernels import generic
+from portanet.kernels.generic.convolution import _output
+from portanet.kernels.numpy import convolution
+from portanet.library import namespace_of, to_numpy
+
+F = nn.functional
+DRAWS = 12  # of shapes, per kernel and backend
+
+
+def raw(values: Any, last: bool = False) -> Any:
+    """A NumPy array carried to the current backend; ``last``: with its channels last in memory, where it has a say."""
+    if last:
+        values = numpy.moveaxis(numpy.ascontiguousarray(numpy.moveaxis(values, 1, -1)), -1, 1)
+    return pn.asarray(values).array
+
+
+def definition(name: str, *args: Any, **options: Any) -> Any:
+    """What the generic kernel makes of NumPy arrays."""
+    return getattr(generic, name)(namespace_of(numpy.ones(1)), *args, **options)
+
+
+def agree(name: str, backend: Any, args: Any, options: Any, last: bool = False) -> None:
+    """The backend's kernel and the definition give the same, and write to nothing that came in."""
+    given = [x if x is None else raw(x, last and x.ndim > 2) for x in args]
+    found = getattr(backend.library, name)(*given, **options)
+    wanted = definition(name, *args, **options)
+    several = isinstance(wanted, tuple)
+    for mine, theirs in zip(found if several else [found], wanted if several else [wanted], strict=True):
+        assert tuple(mine.shape) == theirs.shape
+        assert to_numpy(mine).dtype == theirs.dtype
+        tolerance = 1e-11 if theirs.dtype.itemsize >= 8 else 1e-5
+        numpy.testing.assert_allclose(to_numpy(mine), theirs, rtol=tolerance, atol=tolerance)
+    for x, after in zip(args, given, strict=True):
+        if x is not None:
+            numpy.testing.assert_array_equal(to_numpy(after), x)
+
+
+class Draw:
+    """Random shapes and arguments of a convolution or a pool, from a seed."""
+
+    def __init__(self, seed: int, pool: bool = False) -> None:
+        self.rng = rng = numpy.random.default_rng(seed)
+        axes = int(rng.integers(1, 4))
+        while True:
+            self.kernel, self.stride, self.dilation = [self.ints(1, 4, axes) for _ in range(3)]
+            self.padding = tuple([self.ints(0, k // 2 + 1 if pool else 5, 2) for k in self.kernel])
+            self.size = self.ints(1, 8, axes)
+            self.output = _output(self.size, self.kernel, self.stride, self.padding, self.dilation)
+            if min(self.output) > 0:
+                break
+        self.groups = int(rng.choice([1, 1, 1, 2, 3]))
+        self.batch, self.into, self.out = int(rng.integers(1, 5)), *self.ints(1, 4, 2)
+        self.last = bool(rng.integers(2))
+
+    def ints(self, low: int, high: int, count: int) -> tuple[int, ...]:
+        return tuple([int(n) for n in self.rng.integers(low, high, count)])
+
+    def array(self, *shape: int) -> Any:
+        return self.rng.normal(size=shape)
+
+    @property
+    def how(self) -> dict[str, Any]:
+        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Kernels.
+
+
+def convolutions_agree(backend: Any, draw: Draw) -> None:
+    x = draw.array(draw.batch, draw.groups * draw.into, *draw.size)
+    weight, bias = draw.array(draw.groups * draw.out, draw.into, *draw.kernel), draw.array(draw.groups * draw.out)
+    g = draw.array(draw.batch, draw.groups * draw.out, *draw.output)
+    agree("conv", backend, (x, weight, bias), draw.how, draw.last)
+    agree("conv", backend, (x, weight), draw.how, not draw.last)
+    agree("conv_backward_input", backend, (g, weight), draw.how | {"size": draw.size}, draw.last)
+    agree("conv_backward_weight", backend, (g, x), draw.how | {"size": draw.kernel}, draw.last)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", range(DRAWS))
+def test_convolutions_agree_with_their_definition(seed, backend):
+    convolutions_agree(backend, Draw(seed))
+
+
+@pytest.mark.parametrize("block", [1, 300, 3000, 1 << 20])
+@pytest.mark.parametrize("parallel", [0.0, 1e9])
+def test_any_division_into_blocks_and_threads_gives_the_same(block, parallel, monkeypatch):
+    monkeypatch.setattr(convolution, "BLOCK", block)
+    monkeypatch.setattr(convolution, "PARALLEL", parallel)
+    with pn.use_backend("numpy") as backend:
+        for seed in range(100, 140):
+            convolutions_agree(backend, Draw(seed))
+
+
+def test_many_rows_are_multiplied_in_parts_and_none_is_lost():
+    rng = numpy.random.default_rng(0)
+    with pn.use_backend("numpy") as backend:
+        for images, into, out in ((5, 16, 16), (3, 40, 7), (1, 130, 70)):
+            x, w = rng.normal(size=(images, into, 33, 29)), rng.normal(size=(out, into, 3, 3))
+            how = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+            agree("conv", backend, (x, w), how)
+            agree("conv_backward_weight", backend, (rng.normal(size=(images, out, 33, 29)), x), how | {"size": (3, 3)})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_convolutions_of_other_dtypes(dtype, backend):
+    rng = numpy.random.default_rng(1)
+    x, w, g = [rng.normal(size=shape).astype(dtype) for shape in ((2, 3, 6, 5), (4, 3, 3, 2), (2, 4, 4, 4))]
+    if dtype.startswith("complex"):
+        x, w = x + 1j * x[:, ::-1], w - 1j * w[::-1]
+        if backend.name == "dpnp":
+            pytest.skip("complex images are not what OpenCL on the CPU is tried on")
+    how = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1}
+    agree("conv", backend, (x, w), how)
+    agree("conv_backward_input", backend, (g, w), how | {"size": (6, 5)})
+    agree("conv_backward_weight", backend, (g, x), how | {"size": (3, 2)})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_channel_sums_agree_with_their_definition(seed, backend):
+    rng = numpy.random.default_rng(seed)
+    for shape in ((3, 4), (5, 7, 9), (2, 6, 5, 4), (0, 3, 2), (2, 3, 2, 2, 2)):
+        agree("channel_sums", backend, (rng.normal(size=shape),), {}, last=bool(seed % 2))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", range(DRAWS))
+def test_max_pools_agree_with_their_definition(seed, backend):
+    draw = Draw(seed, pool=True)
+    if seed % 3 == 0:
+        draw.stride, draw.dilation = draw.kernel, (1,) * len(draw.kernel)
+        draw.size = tuple([n * k for n, k in zip(draw.ints(1, 5, len(draw.kernel)), draw.kernel, strict=True)])
+        draw.padding = ((0, 0),) * len(draw.kernel)
+    shape = (draw.batch, draw.into, *draw.size)
+    for x in (draw.array(*shape), draw.rng.integers(0, 3, shape) * 1.0):  # without equal values, and with many
+        how = {"kernel": draw.kernel, "stride": draw.stride, "padding": draw.padding, "dilation": draw.dilation}
+        agree("max_pool", backend, (x,), how, draw.last)
+        y = definition("max_pool", x, **how)
+        agree("max_pool_backward", backend, (draw.array(*y.shape), y, x), how, draw.last)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", range(DRAWS))
+def test_average_pools_agree_with_their_definition(seed, backend):
+    draw = Draw(seed, pool=True)
+    draw.dilation = (1,) * len(draw.kernel)
+    if seed % 3 == 0:
+        draw.stride, draw.padding = draw.kernel, ((0, 0),) * len(draw.kernel)
+        draw.size = tuple([n * k for n, k in zip(draw.ints(1, 5, len(draw.kernel)), draw.kernel, strict=True)])
+    counted = draw.padding if seed % 2 else ((0, 0),) * len(draw.kernel)
+    how = {"kernel": draw.kernel, "stride": draw.stride, "padding": draw.padding, "counted": counted}
+    how["divisor"] = 5 if seed % 4 == 0 else None
+    x = draw.array(draw.batch, draw.into, *draw.size)
+    if min(_output(draw.size, draw.kernel, draw.stride, draw.padding, draw.dilation)) < 1:
+        pytest.skip("no window fits")
+    agree("avg_pool", backend, (x,), how, draw.last)
+    g = draw.array(*definition("avg_pool", x, **how).shape)
+    agree("avg_pool_backward", backend, (g,), how | {"size": draw.size}, draw.last)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("shape", [(6, 3), (4, 5, 3), (3, 2, 5, 4), (2, 16, 9, 9), (2, 3, 2, 3, 4)], ids=str)
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norms_agree_with_their_definition(shape, affine, last, backend):
+    rng = numpy.random.default_rng(0)
+    x, g = rng.normal(3.0, 2.0, size=shape), rng.normal(size=shape)
+    weight, bias = rng.normal(size=(2, shape[1])) if affine else (None, None)
+    agree("channel_moments", backend, (x,), {}, last)
+    mean, variance = definition("channel_moments", x)
+    for own in (True, False):
+        moments = (mean, variance) if own else (mean + 1, variance * 2)
+        agree("batch_norm", backend, (x, weight, bias, *moments), {"eps": 1e-3, "own": own}, last)
+        agree("batch_norm_backward", backend, (g, x, weight, *moments), {"eps": 1e-3, "own": own}, last)
+
+
+@pytest.mark.parametrize("shape, axis", [((4, 6), (1,)), ((3, 4, 5), (1, 2)), ((3, 4, 5), (0, 2)), ((2, 0), (1,))])
+def test_standardizing_back_agrees_with_its_definition(shape, axis, backend):
+    rng = numpy.random.default_rng(0)
+    x, g = rng.normal(size=shape), rng.normal(size=shape)
+    y = definition("standardized", x, axis=axis, eps=1e-3)
+    agree("standardized_backward", backend, (g, y, x), {"axis": axis, "eps": 1e-3})
+
+
+def test_moments_are_exact_where_the_mean_is_large(backend):
+    """In float32, a mean of 1000 beside a deviation of 1: the squares of the values themselves would not do."""
+    x = numpy.random.default_rng(0).normal(1000.0, 1.0, (64, 8, 7, 7)).astype("float32")
+    for last in (False, True):
+        mean, variance = backend.library.channel_moments(raw(x, last))
+        exact = x.astype("float64")
+        numpy.testing.assert_allclose(to_numpy(mean), exact.mean(axis=(0, 2, 3)), rtol=2e-6)
+        numpy.testing.assert_allclose(to_numpy(variance), exact.var(axis=(0, 2, 3)), rtol=1e-3)
+
+
+def test_a_nan_in_a_window_passes(backend):
+    x = pn.asarray([[[1.0, float("nan"), 3.0, 2.0]]]).requires_grad_()
+    y = F.max_pool1d(x, 2)
+    numpy.testing.assert_array_equal(y.detach().numpy(), [[[numpy.nan, 3.0]]])
+    y.backward(pn.ones((1, 1, 2)))
+    assert x.grad.tolist() == [[[1.0, 0.0, 1.0, 0.0]]]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Layers.
+
+torch = pytest.importorskip("torch")
+
+from tests.nn.test_layers import case, compared_step, pair  # noqa: E402
+
+
+def arrays(shapes: Any, seed: int) -> list[Any]:
+    rng = numpy.random.default_rng(seed)
+    return [rng.normal(size=shape) for shape in shapes]
+
+
+CASES = [
+    case("Conv1d", 2, 3, 3, shapes=[(2, 2, 7)]),
+    case("Conv1d", 2, 3, 3, shapes=[(2, 7)]),
+    case("Conv1d", 2, 4, 3, stride=2, padding=2, dilation=2, groups=2, shapes=[(2, 2, 9)]),
+    case("Conv1d", 2, 3, 4, padding="same", shapes=[(2, 2, 7)]),
+    case("Conv2d", 3, 4, 3, shapes=[(2, 3, 6, 5)]),
+    case("Conv2d", 3, 4, 3, padding=1, bias=False, shapes=[(3, 6, 5)]),
+    case("Conv2d", 3, 4, (3, 2), stride=(2, 1), padding=(1, 0), shapes=[(2, 3, 6, 5)]),
+    case("Conv2d", 3, 4, 1, stride=2, shapes=[(2, 3, 6, 5)]),
+    case("Conv2d", 3, 4, 2, stride=3, shapes=[(2, 3, 8, 9)]),
+    case("Conv2d", 3, 4, (2, 5), padding="same", dilation=(3, 1), shapes=[(2, 3, 6, 5)]),
+    case("Conv2d", 3, 4, 3, padding="valid", shapes=[(2, 3, 6, 5)]),
+    case("Conv2d", 4, 8, 3, groups=4, padding=1, shapes=[(2, 4, 6, 5)]),
+    case("Conv2d", 3, 4, 3, shapes=[(0, 3, 6, 5)]),
+    case("Conv3d", 2, 3, 2, stride=2, padding=1, shapes=[(2, 2, 4, 3, 5)]),
+    case("Conv3d", 2, 3, (1, 3, 2), dilation=(1, 1, 2), shapes=[(2, 4, 3, 5)]),
+    case("MaxPool1d", 2, shapes=[(2, 3, 7)]),
+    case("MaxPool1d", 3, stride=2, padding=1, ceil_mode=True, shapes=[(3, 8)]),
+    case("MaxPool2d", 2, shapes=[(2, 3, 6, 8)]),
+    case("MaxPool2d", 2, shapes=[(2, 3, 5, 7)]),
+    case("MaxPool2d", (3, 2), stride=(1, 2), padding=1, shapes=[(2, 3, 6, 8)]),
+    case("MaxPool2d", 2, stride=1, dilation=2, shapes=[(3, 6, 8)]),
+    case("MaxPool2d", 3, stride=3, padding=1, ceil_mode=True, shapes=[(2, 3, 6, 8)]),
+    case("MaxPool3d", 2, shapes=[(2, 3, 4, 4, 6)]),
+    case("AvgPool1d", 2, shapes=[(2, 3, 7)]),
+    case("AvgPool1d", 3, stride=2, padding=1, ceil_mode=True, shapes=[(3, 8)]),
+    case("AvgPool2d", 2, shapes=[(2, 3, 6, 8)]),
+    case("AvgPool2d", 3, stride=2, padding=1, shapes=[(2, 3, 6, 8)]),
+    case("AvgPool2d", 3, stride=2, padding=1, ceil_mode=True, count_include_pad=False, shapes=[(2, 3, 6, 8)]),
+    case("AvgPool2d", (3, 2), padding=(1, 0), ceil_mode=True, shapes=[(2, 3, 6, 7)]),
+    case("AvgPool2d", 2, divisor_override=3, shapes=[(2, 3, 6, 8)]),
+    case("AvgPool3d", (1, 2, 2), count_include_pad=False, shapes=[(3, 4, 4, 6)]),
+    case("AdaptiveAvgPool1d", 3, shapes=[(2, 3, 7)]),
+    case("AdaptiveAvgPool2d", 1, shapes=[(2, 3, 5, 7)]),
+    case("AdaptiveAvgPool2d", (2, None), shapes=[(2, 3, 6, 7)]),
+    case("AdaptiveAvgPool2d", (4, 8), shapes=[(3, 5, 6)]),
+    case("AdaptiveAvgPool3d", (1, 2, 3), shapes=[(2, 3, 2, 4, 5)]),
+    case("BatchNorm2d", 3, shapes=[(2, 3, 4, 5)]),
+    case("BatchNorm2d", 3, momentum=None, eps=1e-2, shapes=[(2, 3, 4, 5)]),
+    case("BatchNorm2d", 3, affine=False, shapes=[(2, 3, 4, 5)]),
+    case("BatchNorm2d", 3, track_running_stats=False, shapes=[(2, 3, 4, 5)]),
+    case("BatchNorm3d", 3, momentum=0.3, shapes=[(2, 3, 2, 3, 2)]),
+]
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_outputs_gradients_and_buffers_are_pytorchs(case, backend):
+    ours, theirs = pair(case)
+    for step in range(2):
+        compared_step(ours, theirs, arrays(case.shapes, seed=step))
+    ours.eval()
+    theirs.eval()
+    compared_step(ours, theirs, arrays(case.shapes, seed=5))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_print_out_and_state_are_pytorchs(case):
+    ours, theirs = case.ours(), case.theirs()
+    assert repr(ours) == repr(theirs)
+    state, expected = ours.state_dict(), theirs.state_dict()
+    assert {name: x.shape for name, x in state.items()} == {name: tuple(x.shape) for name, x in expected.items()}
+
+
+def test_convolutions_draw_pytorchs_distribution():
+    pn.manual_seed(0)
+    layer = nn.Conv2d(20, 60, (5, 4), groups=2)
+    bound = 1 / (10 * 5 * 4) ** 0.5
+    for values in (layer.weight.detach().numpy(), layer.bias.detach().numpy()):
+        assert 0.9 * bound < abs(values).max() <= bound
+        assert abs(values.std() - bound / 3**0.5) < 0.15 * bound
+
+
+def images(*shape: int) -> pn.Tensor:
+    return pn.ones(shape)
+
+
+WRONG: dict[str, tuple[Any, type[Exception], str]] = {
+    "channels": (
+        lambda: nn.Conv2d(3, 4, 3)(images(2, 5, 8, 8)),
+        ValueError,
+        r"Conv2d(in_channels=3): the input has 5 channels (shape (2, 5, 8, 8), read as (N, C, H, W)).",
+    ),
+    "axes": (lambda: nn.Conv2d(3, 4, 3)(images(8, 8)), ValueError, "(N, C, H, W) or (C, H, W), saw (8, 8)"),
+    "no window": (lambda: nn.Conv2d(3, 4, 3)(images(1, 3, 2, 8)), ValueError, "no window of (3, 3) fits"),
+    "dtype": (
+        lambda: nn.Conv1d(1, 1, 1)(pn.ones((1, 1, 4), dtype=pn.float64)),
+        TypeError,
+        "Conv1d: the input is float64, the parameters are float32; cast the input with",
+    ),
+    "bias": (
+        lambda: F.conv1d(images(1, 1, 4), images(2, 1, 3), images(3)),
+        ValueError,
+        "2 channels come out, the bias has shape (3,)",
+    ),
+    "weight": (lambda: F.conv2d(images(1, 1, 4, 4), images(2, 1, 3)), ValueError, "saw (2, 1, 3)"),
+    "groups": (lambda: nn.Conv2d(3, 4, 3, groups=2), ValueError, "groups=2 must be a whole number that divides"),
+    "same, strided": (lambda: nn.Conv2d(3, 4, 3, 2, "same"), ValueError, "padding='same' needs stride 1"),
+    "a word": (lambda: nn.Conv2d(3, 4, 3, padding="some"), ValueError, "must be 'valid', 'same'"),
+    "padding mode": (lambda: nn.Conv2d(3, 4, 3, padding_mode="circular"), ValueError, "only 'zeros'"),
+    "stride 0": (lambda: nn.Conv2d(3, 4, 3, stride=0), ValueError, "stride must be at least 1, saw 0"),
+    "half a window": (lambda: nn.Conv2d(3, 4, 2.5), TypeError, "kernel_size must be a whole number or 2 of them"),
+    "three for two": (lambda: nn.Conv2d(3, 4, (1, 2, 3)), TypeError, "kernel_size must be a whole number or 2"),
+    "negative padding": (lambda: nn.Conv2d(3, 4, 3, padding=-1), ValueError, "padding must be at least 0, saw -1"),
+    "pool padding": (lambda: nn.MaxPool2d(2, padding=2)(images(1, 4, 4)), ValueError, "at most half of kernel_size=2"),
+    "pool dtype": (
+        lambda: F.max_pool2d(pn.ones((1, 4, 4), dtype=pn.int64), 2),
+        TypeError,
+        "MaxPool2d: expected a real floating dtype, saw int64",
+    ),
+    "pool indices": (lambda: nn.MaxPool2d(2, return_indices=True), NotImplementedError, "return_indices=True"),
+    "pool window": (lambda: nn.AvgPool2d(5)(images(1, 4, 4)), ValueError, "no window of (5, 5) fits into the input's"),
+    "divisor": (lambda: F.avg_pool2d(images(1, 4, 4), 2, divisor_override=0), ValueError, "other than 0"),
+    "output size": (lambda: F.adaptive_avg_pool2d(images(1, 4, 4), 0), ValueError, "output_size must be at least 1"),
+    "output sizes": (lambda: F.adaptive_avg_pool2d(images(1, 4, 4), (1, 2, 3)), TypeError, "output_size must be"),
+    "batch norm": (
+        lambda: nn.BatchNorm2d(4)(images(2, 4, 3)),
+        ValueError,
+        "BatchNorm2d(num_features=4): the input must have shape (N, 4, H, W), saw (2, 4, 3).",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_use_is_refused_in_words(name):
+    wrong, error, words = WRONG[name]
+    with pytest.raises(error) as problem:
+        wrong()
+    assert words in str(problem.value)
+
+
+def test_the_functions_take_raw_arrays(backend):
+    layer, x = nn.Conv2d(2, 3, 3), pn.asarray(arrays([(2, 2, 5, 5)], 0)[0].astype("float32"))
+    y = F.conv2d(x.array, layer.weight.array, layer.bias.array)
+    assert type(y) is type(x.array)
+    numpy.testing.assert_allclose(to_numpy(y), layer(x).detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert type(F.max_pool2d(x.array, 2)) is type(x.array)
+    assert type(F.adaptive_avg_pool2d(x.array, 2)) is type(x.array)
+    assert isinstance(layer(x.array), pn.Tensor)
