@@ -25,6 +25,19 @@ def pull_back(
 ) -> dict[Node, Any]:
     """The gradients that arrive at the ``wanted`` nodes (None: at every leaf), as Tensors."""
     seeds = [_seed(make, output, gradient, create) for output, gradient in zip(outputs, gradients, strict=True)]
+    token = recording.set(create)
+    try:
+        if create:
+            found = walk(seeds, wanted=wanted, ends=ends, retain=retain, lift=_lift(make), hooked=_hooked(make, create))
+            return {node: conjugated(g) for node, g in found.items()}
+        found = walk(seeds, wanted=wanted, ends=ends, retain=retain, hooked=_hooked(make, create))
+        return {node: conjugated(make(g)) for node, g in found.items()}
+    finally:
+        recording.reset(token)
+
+
+def _lift(make: Callable[..., Any]) -> Callable[[Any, Node | None], Any]:
+    """Makes Tensors of what a node keeps, so that the walk itself is recorded."""
 
     def lift(value: Any, node: Node | None) -> Any:
         if isinstance(value, tuple):
@@ -33,6 +46,12 @@ def pull_back(
             return value
         return make(value, node) if node is not None or type(value) in libraries else value
 
+    return lift
+
+
+def _hooked(make: Callable[..., Any], create: bool) -> Callable[[Callable[[Any], Any], Any], Any]:
+    """Calls a hook with a gradient as its user knows it, and takes what it returns for one."""
+
     def hooked(hook: Callable[[Any], Any], g: Any) -> Any:
         result = hook(conjugated(g if create else make(g)))
         if result is None:
@@ -40,12 +59,7 @@ def pull_back(
         result = conjugated(result if isinstance(result, Reading) else make(result))
         return result if create else result._raw
 
-    token = recording.set(create)
-    try:
-        found = walk(seeds, wanted=wanted, ends=ends, retain=retain, lift=lift if create else None, hooked=hooked)
-        return {node: conjugated(g if create else make(g)) for node, g in found.items()}
-    finally:
-        recording.reset(token)
+    return hooked
 
 
 def _seed(make: Callable[..., Any], output: Any, gradient: Any, create: bool) -> tuple[Node, Any]:
@@ -55,7 +69,7 @@ def _seed(make: Callable[..., Any], output: Any, gradient: Any, create: bool) ->
             "requires_grad_() on an input, and check that no_grad() is not active."
         )
     if gradient is None:
-        if output.size != 1:
+        if output._raw.shape != () and output.size != 1:
             raise RuntimeError(
                 f"backward without a gradient needs a single element, this has shape {output.shape}; reduce it with "
                 "portanet.sum or portanet.mean, or pass gradient= of that shape."

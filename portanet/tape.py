@@ -87,11 +87,6 @@ class Node:
         self.parents = parents
         self.hooks: list[Callable[[Any], Any]] | None = None
 
-    def release(self) -> None:
-        """Give up the values and the way back, so that memory is freed while the walk goes on."""
-        self.args = self.output = self.options = None
-        self.parents = None
-
 
 class Leaf(Node):
     """A place where the walk ends and a gradient is wanted: a parameter, or an input that requires grad."""
@@ -118,7 +113,8 @@ def remembered(rule: Rule, args: Any, options: Any, output: Any, parents: Any) -
     if rule.spared:
         args = list(args)
         for i in rule.spared:
-            if i < len(args) and type(args[i]) in namespaces:
+            # What a leaf holds lives on in any case.
+            if i < len(args) and type(parents[i]) is not Leaf and type(args[i]) in namespaces:
                 args[i] = Form(args[i])
     return Node(rule, args, options, output if rule.reads_output else None, parents)
 
@@ -156,17 +152,9 @@ def walk(
             found[node] = g
             if ends:
                 continue
-        if node.parents is None:
-            raise RuntimeError(
-                "this graph was used by an earlier backward and freed; call the first backward with retain_graph=True "
-                "to use it twice, or compute the forward pass again."
-            )
-        if type(node) is Output:
-            _add_output(pending, node.parents[0], node.index, g)
-        else:
-            _pass_back(pending, node, g, lift)
+        _pass_back(pending, node, g, lift)
         if not retain:
-            node.release()
+            node.args = node.output = node.options = node.parents = None
     for node, g in pending.items():  # the leaves; and what lies before all that is wanted
         if type(node) is Leaf if wanted is None else node in wanted:
             found[node] = g if node.hooks is None else _hooked(node, g, hooked)
@@ -176,13 +164,14 @@ def walk(
 def _newest_first(roots: list[Node], first: int) -> list[Node]:
     """All nodes but leaves that the roots lead back to, down to number ``first``: nothing older leads to a wanted one."""
     seen = {node for node in roots if type(node) is not Leaf}
-    stack = list(seen)
-    while stack:
-        for parent in stack.pop().parents or ():
-            if parent is not None and type(parent) is not Leaf and parent not in seen and parent.number >= first:
+    found = list(seen)
+    for node in found:  # which grows as it goes
+        for parent in node.parents or ():
+            if parent is not None and parent not in seen and type(parent) is not Leaf and parent.number >= first:
                 seen.add(parent)
-                stack.append(parent)
-    return sorted(seen, key=_number, reverse=True)
+                found.append(parent)
+    found.sort(key=_number, reverse=True)
+    return found
 
 
 def _hooked(node: Node, g: Any, hooked: Callable[[Callable[[Any], Any], Any], Any] | None) -> Any:
@@ -209,13 +198,21 @@ def _add_output(pending: dict[Node, Any], source: Node, index: int, g: Any) -> N
 
 
 def _pass_back(pending: dict[Node, Any], node: Node, g: Any, lift: Any) -> None:
-    rule, args, parents, y = node.rule, node.args, node.parents, node.output
-    assert rule is not None
+    rule, args, parents, y, options = node.rule, node.args, node.parents, node.output, node.options
+    if parents is None:
+        raise RuntimeError(
+            "this graph was used by an earlier backward and freed; call the first backward with retain_graph=True "
+            "to use it twice, or compute the forward pass again."
+        )
+    if rule is None:
+        _add_output(pending, parents[0], node.index, g)  # type: ignore[attr-defined]
+        return
     if lift is not None:
         args = [lift(value, parent) for value, parent in zip(args, parents, strict=True)]
         y = lift(y, node)
+    if options is None:
+        options = _NO_OPTIONS
     xp = namespace_of(_first(g) if type(g) is list else g)
-    options = node.options or {}
     if rule.joint is not None:
         cotangents = rule.joint(xp, g, y, *args, **options)
         for parent, x, cotangent in zip(parents, args, cotangents, strict=True):
@@ -234,6 +231,9 @@ def _pass_back(pending: dict[Node, Any], node: Node, g: Any, lift: Any) -> None:
                 cotangent = match(xp, cotangent, x)
             before = pending.get(parent)
             pending[parent] = cotangent if before is None else before + cotangent
+
+
+_NO_OPTIONS: dict[str, Any] = {}
 
 
 def _first(slots: list[Any]) -> Any:

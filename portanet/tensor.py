@@ -253,7 +253,7 @@ class Tensor(Reading):
         """
         found = pull_back(Tensor, [self], [gradient], retain=retain_graph or create_graph, create=create_graph)
         for node, g in found.items():
-            if isinstance(node, Leaf):
+            if type(node) is Leaf:
                 node.grad = g if node.grad is None else _added(node.grad, g, create_graph)
 
     def register_hook(self, hook: Callable[[Tensor], Any]) -> Callable[[], None]:

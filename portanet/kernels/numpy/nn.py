@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from portanet.kernels.generic import nn as generic
-from portanet.kernels.numpy.arrays import known_outside
 from portanet.library import namespace_of
 
 
@@ -41,35 +40,39 @@ def _rows(count: int) -> Any:
 
 def softmax_cross_entropy(x: Any, target: Any, *, ignore_index: int, reduction: str) -> tuple[Any, Any]:
     classes, t = x.shape[-1], target.reshape(-1)
-    if x.size == 0 or known_outside(t, 0, classes - 1) or 0 <= ignore_index < classes:
-        how = {"ignore_index": ignore_index, "reduction": reduction}
-        return generic.softmax_cross_entropy(namespace_of(x), x, target, **how)
-    p = x.reshape(-1, classes)
-    p = np.subtract(p, np.maximum.reduce(p, axis=1, keepdims=True))
-    picked = p[_rows(t.shape[0]), t]
-    np.exp(p, out=p)
-    total = np.add.reduce(p, axis=1, keepdims=True)
-    np.divide(p, total, out=p)
-    losses = np.log(total.reshape(-1))
-    np.subtract(losses, picked, out=losses)
-    if reduction == "none":
-        return losses.reshape(target.shape), p.reshape(x.shape)
-    loss = np.add.reduce(losses)
-    if reduction == "mean":
-        loss = np.divide(loss, t.shape[0])
-    return loss, p.reshape(x.shape)
+    # An index beyond the classes is found by NumPy; one below 0 it would count from the end.
+    if x.size and not -classes <= ignore_index < classes and not np.minimum.reduce(t) < 0:
+        p = x if x.ndim == 2 else x.reshape(-1, classes)
+        p = np.subtract(p, np.maximum.reduce(p, axis=1, keepdims=True))
+        try:
+            picked = p[_rows(t.shape[0]), t]
+        except IndexError:
+            pass
+        else:
+            np.exp(p, out=p)
+            total = np.add.reduce(p, axis=1, keepdims=True)
+            np.divide(p, total, out=p)
+            losses = np.log(total.reshape(-1))
+            np.subtract(losses, picked, out=losses)
+            if reduction == "none":
+                return losses.reshape(target.shape), p.reshape(x.shape)
+            loss = np.add.reduce(losses)
+            return loss / t.shape[0] if reduction == "mean" else loss, p if x.ndim == 2 else p.reshape(x.shape)
+    how = {"ignore_index": ignore_index, "reduction": reduction}
+    return generic.softmax_cross_entropy(namespace_of(x), x, target, **how)
 
 
 def softmax_cross_entropy_backward(g: Any, p: Any, target: Any, *, ignore_index: int, reduction: str) -> Any:
     classes, t = p.shape[-1], target.reshape(-1)
-    if p.size == 0 or known_outside(t, 0, classes - 1) or 0 <= ignore_index < classes:
-        how = {"ignore_index": ignore_index, "reduction": reduction}
-        return generic.softmax_cross_entropy_backward(namespace_of(p), g, p, target, **how)
-    if reduction == "mean":
-        g = np.divide(g, t.shape[0])
-    elif reduction == "none":
-        g = g.reshape(-1, 1)
-    gx = np.multiply(p.reshape(-1, classes), g)
-    places = (_rows(t.shape[0]), t)
-    gx[places] -= g.reshape(-1)
-    return gx.reshape(p.shape)
+    if p.size and not -classes <= ignore_index < classes:  # then what is ignored lies beyond the classes
+        share = g / t.shape[0] if reduction == "mean" else g if reduction == "sum" else g.reshape(-1, 1)
+        gx = np.multiply(p if p.ndim == 2 else p.reshape(-1, classes), share)
+        places = (_rows(t.shape[0]), t)
+        try:
+            gx[places] -= share.reshape(-1) if reduction == "none" else share
+        except IndexError:
+            pass
+        else:
+            return gx if p.ndim == 2 else gx.reshape(p.shape)
+    how = {"ignore_index": ignore_index, "reduction": reduction}
+    return generic.softmax_cross_entropy_backward(namespace_of(p), g, p, target, **how)

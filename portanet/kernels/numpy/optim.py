@@ -12,7 +12,7 @@ import numpy as np
 
 from portanet import threads
 
-BLOCK = 1 << 14  # elements: with its few temporaries a block stays within the second-level cache
+BLOCK = 1 << 15  # elements: with its temporaries a block stays within the second-level cache
 SPREAD = 1 << 18  # elements from which a second thread pays
 
 
