@@ -40,6 +40,7 @@ from portanet.namespace.kernels import *
 from portanet.namespace.manipulation import *
 from portanet.namespace.reductions import *
 from portanet.namespace.searching import *
+from portanet.namespace.sequences import *
 from portanet.special import (  # those that are kernels, so that rules find them on Tensors too
     betainc,
     betaln,

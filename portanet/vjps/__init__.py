@@ -8,12 +8,37 @@ transpose: no complex conjugation (that is done once, at the door), no undoing o
 from __future__ import annotations
 
 from portanet.tape import Rule
-from portanet.vjps import conv, decompositions, elementwise, indexing, linalg, nn, recurrent, reductions, shapes, special
+from portanet.vjps import (
+    attention,
+    conv,
+    decompositions,
+    elementwise,
+    indexing,
+    linalg,
+    nn,
+    recurrent,
+    reductions,
+    shapes,
+    special,
+)
 from portanet.vjps import fft as _fft
 
 RULES: dict[str, Rule] = {}
 
-for _family in (elementwise, reductions, shapes, linalg, decompositions, indexing, _fft, nn, conv, recurrent, special):
+for _family in (
+    elementwise,
+    reductions,
+    shapes,
+    linalg,
+    decompositions,
+    indexing,
+    _fft,
+    nn,
+    conv,
+    recurrent,
+    attention,
+    special,
+):
     for _name, _vjps in _family.VJPS.items():
         RULES[_name] = Rule(_name, joint=_vjps) if callable(_vjps) else Rule(_name, _vjps)
 

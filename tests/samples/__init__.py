@@ -51,7 +51,7 @@ def signed(*shape: int, seed: int = 0) -> Any:
 
 def everything() -> list[Sample]:
     """The samples of every family."""
-    from tests.samples import conv, elementwise, fft, indexing, linalg, nn, reductions, shapes, special
+    from tests.samples import conv, elementwise, fft, indexing, linalg, nn, reductions, sequences, shapes, special
 
-    families = (conv, elementwise, fft, indexing, linalg, nn, reductions, shapes, special)
+    families = (conv, elementwise, fft, indexing, linalg, nn, reductions, sequences, shapes, special)
     return [s for family in families for s in family.SAMPLES]

@@ -4,6 +4,7 @@ Every function takes the namespace first; callers use it without: ``namespace_of
 """
 
 from portanet.kernels.generic.arrays import *  # noqa: F403
+from portanet.kernels.generic.attention import *  # noqa: F403
 from portanet.kernels.generic.bessel import *  # noqa: F403
 from portanet.kernels.generic.convolution import *  # noqa: F403
 from portanet.kernels.generic.gamma import *  # noqa: F403

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.kernels.numpy.arrays import *  # noqa: F403
+from portanet.kernels.numpy.attention import *  # noqa: F403
 from portanet.kernels.numpy.convolution import *  # noqa: F403
 from portanet.kernels.numpy.nn import *  # noqa: F403
 from portanet.kernels.numpy.optim import *  # noqa: F403

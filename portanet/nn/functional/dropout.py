@@ -40,13 +40,17 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
         raise TypeError(f"dropout: expected a floating dtype, saw {dtype_of(x)}; portanet.astype(x, portanet.float32).")
     if not training or p == 0:
         return input
-    xp = namespace_of(x)
     if p == 1:
-        return input * xp.zeros_like(x)
-    with use_backend(xp, device=device_of(x)):
-        kept = random.bernoulli(tuple(x.shape), 1 - p, dtype=dtype_of(x), generator=generator)
-    mask = kept._raw * (1 / (1 - p))
+        return input * namespace_of(x).zeros_like(x)
+    mask = dropout_mask(x, tuple(x.shape), p, generator)
     return input * (Tensor(mask) if isinstance(input, Tensor) else mask)
+
+
+def dropout_mask(like: Any, shape: tuple[int, ...], p: float, generator: Any = None) -> Any:
+    """A raw array of ``shape`` that is 0 with probability ``p`` < 1, else 1 / (1 - p): made like the raw array ``like``."""
+    with use_backend(namespace_of(like), device=device_of(like)):
+        kept = random.bernoulli(shape, 1 - p, dtype=dtype_of(like), generator=generator)
+    return kept._raw * (1 / (1 - p))
 
 
 def check_options(name: str, p: float, inplace: bool) -> None:

@@ -1,0 +1,292 @@
+"""Attention in blocks that stay in the cache: keys along the rows, so that each sum over keys adds whole rows.
+
+Blocks of queries see only the keys they may where attention is causal. Batches are spread over threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from portanet import threads
+
+_QUERIES = 64  # in a block, where attention is causal
+_CACHED = 1 << 18  # numbers in a block of scores
+_PARALLEL = 1 << 23  # multiplications from which on a second thread pays
+
+
+def attention(
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any = None,
+    keep: Any = None,
+    *,
+    causal: bool = False,
+    scale: float = 1.0,
+    through: bool = False,
+) -> tuple[Any, Any]:
+    lead, q, k, v, mask, keep = _with_four_axes(q, k, v, mask, keep)
+    out, logs = np.empty((*q.shape[:3], v.shape[3]), q.dtype), np.empty(q.shape[:3], q.dtype)
+    _forward(q, k, v, mask, keep, out, logs, causal, scale)
+    return out.reshape(*lead, *out.shape[2:]), logs.reshape(*lead, logs.shape[2])
+
+
+def attention_backward(
+    g: Any,
+    out: Any,
+    logs: Any,
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any = None,
+    keep: Any = None,
+    *,
+    causal: bool = False,
+    scale: float = 1.0,
+    through: bool = False,
+) -> tuple[Any, ...]:
+    lead, q, k, v, mask, keep = _with_four_axes(q, k, v, mask, keep)
+    batch, heads, length, size = q.shape
+    keys = k.shape[2]
+    shape = (batch, heads, length, v.shape[3])
+    gout = np.broadcast_to(np.zeros((), q.dtype), shape) if g[0] is None else g[0].reshape(shape)
+    glogs = None if g[1] is None else g[1].reshape(shape[:3])
+    found: list[Any] = [
+        np.empty((batch, heads, *rest), q.dtype) for rest in ((length, size), (keys, size), (keys, shape[3]))
+    ]
+    gmask = np.zeros((batch, heads, length, keys), q.dtype) if through else None
+    out, logs = out.reshape(shape), logs.reshape(shape[:3])
+    gq, gk, gv = found
+    _backward(gout, glogs, out, logs, q, k, v, mask, keep, gq, gk, gv, gmask, causal, scale)
+    found.append(gmask)
+    return tuple([None if one is None else one.reshape(*lead, *one.shape[2:]) for one in found])
+
+
+def packed_attention(
+    x: Any,
+    mask: Any = None,
+    keep: Any = None,
+    *,
+    heads: int,
+    causal: bool = False,
+    scale: float = 1.0,
+    through: bool = False,
+) -> tuple[Any, Any]:
+    batch, length, width = x.shape
+    q, k, v = _heads(x, heads)
+    _, q, k, v, mask, keep = _with_four_axes(q, k, v, mask, keep)
+    out, logs = np.empty((batch, length, width // 3), x.dtype), np.empty((batch, heads, length), x.dtype)
+    _forward(q, k, v, mask, keep, _apart(out, heads), logs, causal, scale)
+    return out, logs
+
+
+def packed_attention_backward(
+    g: Any,
+    out: Any,
+    logs: Any,
+    x: Any,
+    mask: Any = None,
+    keep: Any = None,
+    *,
+    heads: int,
+    causal: bool = False,
+    scale: float = 1.0,
+    through: bool = False,
+) -> tuple[Any, Any]:
+    batch, length, _ = x.shape
+    q, k, v = _heads(x, heads)
+    _, q, k, v, mask, keep = _with_four_axes(q, k, v, mask, keep)
+    gout = np.zeros_like(out) if g[0] is None else g[0]
+    gx = np.empty(x.shape, x.dtype)
+    gmask = np.zeros((batch, heads, length, length), x.dtype) if through else None
+    gq, gk, gv = _heads(gx, heads)
+    gout, out = _apart(gout, heads), _apart(out, heads)
+    _backward(gout, g[1], out, logs, q, k, v, mask, keep, gq, gk, gv, gmask, causal, scale)
+    return gx, gmask
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Shapes: everything as (N, heads, ...), the masks with the keys before the queries.
+
+
+def _apart(x: Any, heads: int) -> Any:
+    """(N, L, E) -> (N, heads, L, E / heads), a view."""
+    batch, length, width = x.shape
+    return x.reshape(batch, length, heads, width // heads).swapaxes(1, 2)
+
+
+def _heads(x: Any, heads: int) -> list[Any]:
+    """Queries, keys and values, (N, heads, L, D), as views of (N, L, 3 * heads * D)."""
+    third = x.shape[2] // 3
+    return [_apart(x[:, :, j * third : (j + 1) * third], heads) for j in range(3)]
+
+
+def _with_four_axes(q: Any, k: Any, v: Any, mask: Any, keep: Any) -> tuple[Any, ...]:
+    """The axes in front that the arrays have together, and all as (N, heads, ...); the masks turned, (N, heads, S, L)."""
+    lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    if mask is not None:
+        lead = np.broadcast_shapes(lead, mask.shape[:-2])
+    two = (1,) * (2 - len(lead)) + lead if len(lead) < 2 else (math.prod(lead[:-1]), lead[-1])
+    queries, keys = q.shape[-2], k.shape[-2]
+    q, k, v = [_led(x, lead, two) for x in (q, k, v)]
+    if mask is not None:
+        mask = np.broadcast_to(_turned_mask(mask, q.dtype), (*lead, keys, queries)).reshape(*two, keys, queries)
+    if keep is not None:
+        keep = np.broadcast_to(keep, (*lead, queries, keys)).reshape(*two, queries, keys).swapaxes(2, 3)
+    return lead, q, k, v, mask, keep
+
+
+def _led(x: Any, lead: tuple[int, ...], two: tuple[int, ...]) -> Any:
+    if x.shape[:-2] != lead:
+        x = np.broadcast_to(x, (*lead, *x.shape[-2:]))
+    return x if x.shape[:-2] == two else x.reshape(*two, *x.shape[-2:])
+
+
+def _turned_mask(mask: Any, dtype: Any) -> Any:
+    """A mask as numbers to add, the keys before the queries."""
+    mask = mask if mask.ndim > 1 else mask[None]
+    turned = np.ascontiguousarray(mask.swapaxes(-1, -2))
+    return np.where(turned, dtype.type(0), dtype.type(-np.inf)) if turned.dtype == bool else turned
+
+
+@functools.lru_cache(maxsize=8)
+def _future(keys: int, queries: int) -> Any:
+    """Where key i comes after query j."""
+    later = np.arange(keys)[:, None] > np.arange(queries)
+    later.flags.writeable = False
+    return later
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Blocks.
+
+
+def _blocks(length: int, keys: int, causal: bool) -> list[tuple[int, int, int]]:
+    """(first query, last query, number of keys it may see) of each block of queries."""
+    step = _QUERIES if causal else max(1, min(length, _CACHED // max(1, keys)))
+    starts = range(0, length, step)
+    return [(r, min(r + step, length), min(r + step, length, keys) if causal else keys) for r in starts]
+
+
+def _spread(work: Callable[[int, int], None], batch: int, cost: int) -> None:
+    """Run ``work`` on parts of the batch, in threads where there is enough to do."""
+    parts = min(threads.usable(), batch) if cost >= _PARALLEL else 1
+    if parts < 2:
+        work(0, batch)
+        return
+    bounds = [batch * i // parts for i in range(parts + 1)]
+    threads.run([functools.partial(work, first, last) for first, last in itertools.pairwise(bounds)])
+
+
+def _at_once(batch: int, heads: int, block: int) -> int:
+    """How many examples of the batch are computed together."""
+    return max(1, min(batch, _CACHED // max(1, heads * block)))
+
+
+def _score(scores: Any, q: Any, k: Any, mask: Any, first: int, causal: bool) -> None:
+    """Fill ``scores`` (n, heads, keys, queries) with k q^T + mask; -inf where the key comes after the query."""
+    np.matmul(k, q.swapaxes(2, 3), out=scores)
+    if mask is not None:
+        np.add(scores, mask, out=scores)
+    if causal and scores.shape[2] > first:
+        np.copyto(scores[:, :, first:], -np.inf, where=_future(scores.shape[2] - first, scores.shape[3]))
+
+
+def _forward(q: Any, k: Any, v: Any, mask: Any, keep: Any, out: Any, logs: Any, causal: bool, scale: float) -> None:
+    batch, heads, length, _ = q.shape
+    keys = k.shape[2]
+    blocks = _blocks(length, keys, causal)
+    if keys == 0 or length == 0:
+        out[...], logs[...] = 0, 0
+        return
+    block = max([(last - first) * seen for first, last, seen in blocks])
+    count = _at_once(batch, heads, block)
+
+    def work(begin: int, end: int) -> None:
+        buffer = np.empty(count * heads * block, q.dtype)
+        for b in range(begin, end, count):
+            some = slice(b, min(b + count, end))
+            scaled = q[some] * q.dtype.type(scale)
+            for first, last, seen in blocks:
+                shape = (scaled.shape[0], heads, seen, last - first)
+                p = buffer[: math.prod(shape)].reshape(shape)
+                part = None if mask is None else mask[some, :, :seen, first:last]
+                _score(p, scaled[:, :, first:last], k[some, :, :seen], part, first, causal)
+                top = np.maximum.reduce(p, axis=2, keepdims=True)
+                if mask is not None:
+                    top[top == -np.inf] = 0  # these queries see no key
+                np.subtract(p, top, out=p)
+                np.exp(p, out=p)
+                total = np.add.reduce(p, axis=2, keepdims=True)
+                if mask is not None:
+                    top[total == 0] = 0
+                    total[total == 0] = 1
+                np.divide(p, total, out=p)
+                if keep is not None:
+                    np.multiply(p, keep[some, :, :seen, first:last], out=p)
+                np.matmul(p.swapaxes(2, 3), v[some, :, :seen], out=out[some, :, first:last])
+                np.log(total, out=total)
+                np.add(top[:, :, 0], total[:, :, 0], out=logs[some, :, first:last])
+
+    _spread(work, batch, batch * heads * length * keys * q.shape[3])
+
+
+def _backward(
+    gout: Any, glogs: Any, out: Any, logs: Any, q: Any, k: Any, v: Any, mask: Any, keep: Any,
+    gq: Any, gk: Any, gv: Any, gmask: Any, causal: bool, scale: float,
+) -> None:  # fmt: skip
+    """Fill ``gq``, ``gk``, ``gv`` and, if it is not None, ``gmask`` (N, heads, L, S)."""
+    batch, heads, length, _ = q.shape
+    keys = k.shape[2]
+    blocks = _blocks(length, keys, causal)[::-1]  # the last sees the most keys: it sets what the others add to
+    if keys == 0 or length == 0:
+        for one in (gq, gk, gv):
+            one[...] = 0
+        return
+    block = max([(last - first) * seen for first, last, seen in blocks])
+    count = _at_once(batch, heads, 2 * block)
+    level = np.matmul(np.multiply(gout, out), np.ones(v.shape[3], q.dtype))  # (N, heads, L)
+    if glogs is not None:
+        level = level - glogs
+    factor = q.dtype.type(scale)
+
+    def work(begin: int, end: int) -> None:
+        buffer = np.empty((2, count * heads * block), q.dtype)
+        for b in range(begin, end, count):
+            some = slice(b, min(b + count, end))
+            scaled, most = q[some] * factor, blocks[0][2]
+            gk[some, :, most:], gv[some, :, most:] = 0, 0
+            for first, last, seen in blocks:
+                rows, columns = slice(first, last), slice(0, seen)
+                shape = (scaled.shape[0], heads, seen, last - first)
+                p, gs = [one[: math.prod(shape)].reshape(shape) for one in buffer]
+                part = None if mask is None else mask[some, :, columns, rows]
+                _score(p, scaled[:, :, rows], k[some, :, columns], part, first, causal)
+                np.subtract(p, logs[some, :, None, rows], out=p)
+                np.exp(p, out=p)
+                g = gout[some, :, rows]
+                np.matmul(v[some, :, columns], g.swapaxes(2, 3), out=gs)
+                if keep is not None:
+                    np.multiply(gs, keep[some, :, columns, rows], out=gs)
+                np.subtract(gs, level[some, :, None, rows], out=gs)
+                np.multiply(gs, p, out=gs)
+                if keep is not None:
+                    np.multiply(p, keep[some, :, columns, rows], out=p)
+                if gmask is not None:
+                    gmask[some, :, rows, columns] = gs.swapaxes(2, 3)
+                np.matmul(gs.swapaxes(2, 3), k[some, :, columns], out=gq[some, :, rows])
+                if last == length:
+                    np.matmul(p, g, out=gv[some, :, columns])
+                    np.matmul(gs, scaled[:, :, rows], out=gk[some, :, columns])
+                else:
+                    gv[some, :, columns] += np.matmul(p, g)
+                    gk[some, :, columns] += np.matmul(gs, scaled[:, :, rows])
+            gq[some] *= factor
+
+    _spread(work, batch, 2 * batch * heads * length * keys * q.shape[3])
