@@ -7,16 +7,20 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 from tqdm import tqdm
 
 from benchmarks import contenders, threads, workloads
-from benchmarks.report.content import counted
+from benchmarks.report.words import counted
 from benchmarks.worker import Task, as_argument
 
 BAR = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
-LISTS = {"pair": "pairs", "built": "built", "left_out": "left_out", "failed": "failed"}
+LISTS = {
+    "pair": "pairs", "built": "built", "left_out": "left_out", "failed": "failed", "spent": "spent",
+    "curve": "curves", "growth": "growth",
+}  # fmt: skip
 
 
 def planned(options: argparse.Namespace, smoke: dict[str, list[str]]) -> list[Task]:
@@ -33,10 +37,13 @@ def planned(options: argparse.Namespace, smoke: dict[str, list[str]]) -> list[Ta
     if base not in who:
         who.append(base)
     seconds = min(options.seconds, 0.05) if smoke else options.seconds
-    counts = sorted(set(options.threads))
-    return [
-        Task(count, seconds, base, who, [workload.name for workload in chosen], small=bool(smoke)) for count in counts
-    ]
+    timed = [one.name for one in chosen if not isinstance(one, workloads.Measured)]
+    once = [one.name for one in chosen if isinstance(one, workloads.Measured)]
+    scaling = options.scaling == "yes" or (options.scaling is None and not options.workloads)
+    tasks = [Task(count, seconds, base, who, timed, small=bool(smoke)) for count in sorted(set(options.threads))]
+    # What does not depend on the number of threads is done by the process that has the most.
+    tasks[-1] = replace(tasks[-1], workloads=timed + once, scaling=scaling)
+    return tasks
 
 
 def run(tasks: list[Task]) -> dict[str, Any]:
@@ -48,10 +55,12 @@ def run(tasks: list[Task]) -> dict[str, Any]:
     for name, reason in findings["absent"].items():
         print(f"{name} is left out: {reason}")
     interval = 0.2 if sys.stderr.isatty() else 20  # seconds; a log has no use for a bar that moves
-    with tqdm(total=len(tasks) * len(tasks[0].workloads), bar_format=BAR, mininterval=interval) as bar:
+    with tqdm(
+        total=sum([len(task.workloads) + 2 * task.scaling for task in tasks]), bar_format=BAR, mininterval=interval
+    ) as bar:
         for task in tasks:
             present = [name for name in task.contenders if name not in findings["absent"]]
-            work(Task(**{**vars(task), "contenders": present}), findings, bar)
+            work(replace(task, contenders=present), findings, bar)
     return findings
 
 
@@ -73,7 +82,7 @@ def work(task: Task, findings: dict[str, Any], bar: Any) -> None:
             if kind == "begin":
                 begun.append(finding["workload"])
                 pairs, timed = max(1, finding["pairs"]), 0
-            timed += kind == "pair"
+            timed += kind in ("pair", "growth")
             if begun:
                 bar.set_postfix_str(f"{begun[-1]}, {counted(task.threads, 'thread')}", refresh=False)
                 bar.update(before + len(begun) - 1 + timed / pairs - bar.n)
@@ -81,7 +90,7 @@ def work(task: Task, findings: dict[str, Any], bar: Any) -> None:
                 bar.write(f"{finding['contender']} is left out of {finding['workload']}: {finding['reason']}")
             if kind in LISTS:
                 findings[LISTS[kind]].append({**finding, "threads": task.threads})
-    bar.update(before + len(task.workloads) - bar.n)
+    bar.update(before + len(task.workloads) + 2 * task.scaling - bar.n)
     if not done:
         reason = f"the process ended with {process.returncode}"
         last = begun[-1] if begun else "everything"

@@ -12,6 +12,7 @@ from typing import Any
 
 BLOCK = 0.004  # seconds: what is shorter is called so often that a turn takes this long
 SHORT = 0.03  # seconds: what is shorter gets one call at the start of a turn that is not timed
+LONG = 0.7  # seconds: turns that take longer are taken three times
 MOST = 400  # turns
 
 
@@ -69,12 +70,14 @@ def alternate(
     a call that is not timed at the start of each turn.
     """
     plans = [(function, *_plan(function)) for function in functions]
+    if sum([once for _, _, _, once in plans]) > LONG:
+        least = min(least, 3)
     turns: list[tuple[float, ...]] = []
     gc.collect()
     started = time.perf_counter()
     while len(turns) < most and (len(turns) < least or time.perf_counter() - started < seconds):
         turn = []
-        for function, calls, warm in plans:
+        for function, calls, warm, _ in plans:
             if warm:
                 function()
             before = time.perf_counter()
@@ -85,8 +88,8 @@ def alternate(
     return turns
 
 
-def _plan(function: Callable[[], Any]) -> tuple[int, bool]:
-    """How many calls make a turn, and whether one that is not timed comes first."""
+def _plan(function: Callable[[], Any]) -> tuple[int, bool, float]:
+    """How many calls make a turn, whether one that is not timed comes first, and how long one took."""
     function()
     once = math.inf
     for _ in range(3):
@@ -95,4 +98,4 @@ def _plan(function: Callable[[], Any]) -> tuple[int, bool]:
         once = min(once, time.perf_counter() - before)
         if once > SHORT:
             break
-    return max(1, round(BLOCK / once)), once < SHORT
+    return max(1, round(BLOCK / once)), once < SHORT, once

@@ -5,6 +5,7 @@ It is started by `python -m benchmarks`, with one argument: the `Task` as JSON. 
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
@@ -25,8 +26,7 @@ class Task:
     base: str
     contenders: list[str]
     workloads: list[str] = field(default_factory=list)
-    curves: bool = False
-    growth: bool = False
+    scaling: bool = False
     small: bool = False  # sizes for a look whether all of it works
 
 
@@ -49,20 +49,43 @@ def tell(kind: str, **finding: Any) -> None:
 
 def measure(workload: Any, task: Task) -> None:
     """Build every contender, compare their numbers, and time the pairs."""
-    from benchmarks import timing
+    from benchmarks import timing, workloads
 
     steps = built(workload, task)
     base = task.base if task.base in steps else next((name for name in steps if name != "floor"), "")
     pairs = pairs_of(workload.name, list(steps), base)
     tell("begin", workload=workload.name, pairs=len(pairs))
+    if isinstance(workload, workloads.Measured):
+        asked(workload, steps, pairs)
+        return
     for subject, against in pairs:
         turns = timing.alternate([steps[subject], steps[against]], task.seconds, least=3 if task.small else 7)
         found = timing.pair(workload.name, subject, against, task.threads, turns)
         tell("pair", **found.as_dict())
 
 
+def asked(workload: Any, steps: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
+    """Ask every contender in turn for what it measures itself."""
+    from benchmarks import contenders, timing
+
+    values: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(workload.turns):
+        for name in list(values):
+            try:
+                values[name].append(steps[name]())
+            except contenders.LeftOut as reason:
+                tell("left_out", workload=workload.name, contender=name, reason=str(reason))
+                del values[name]
+    for subject, against in pairs:
+        if subject in values and against in values:
+            turns = list(zip(values[subject], values[against], strict=True))
+            tell("pair", **timing.pair(workload.name, subject, against, 0, turns, workload.unit).as_dict())
+
+
 def built(workload: Any, task: Task) -> dict[str, Any]:
     """The steps that run and compute the same numbers as the first of them, by contender; of the others, why not."""
+    import numpy as np
+
     from benchmarks import contenders
     from benchmarks.checking import difference
 
@@ -74,7 +97,9 @@ def built(workload: Any, task: Task) -> dict[str, Any]:
         try:
             step = contender.build(workload)
             threads.limit(task.threads)
-            values = [step() for _ in range(3)]
+            values = [np.array(np.asarray(step())) for _ in range(workload.checked)]
+        except contenders.NotMine:
+            continue
         except contenders.LeftOut as reason:
             tell("left_out", workload=workload.name, contender=name, reason=str(reason))
             continue
@@ -83,7 +108,7 @@ def built(workload: Any, task: Task) -> dict[str, Any]:
             reason = f"failed: {type(problem).__name__}: {str(problem).strip().splitlines()[:1]}"
             tell("failed", workload=workload.name, contender=name, reason=reason)
             continue
-        if contender.agrees:
+        if contender.agrees and values:
             expected = values if expected is None else expected
             found = difference(expected, values)
             if found:
@@ -101,8 +126,26 @@ def main() -> None:
     from benchmarks import workloads
 
     for name in task.workloads:
+        before = time.perf_counter()
         measure(workloads.ALL[name], task)
+        gc.collect()
+        tell("spent", workload=name, seconds=time.perf_counter() - before)
+    if task.scaling:
+        scale(task)
     tell("end")
+
+
+def scale(task: Task) -> None:
+    """How cost grows."""
+    from benchmarks import scaling
+
+    threads.limit(task.threads)
+    tell("begin", workload="curves", pairs=1)
+    for curve in scaling.curves(task.contenders, task.small, min(0.3, task.seconds)):
+        tell("curve", **curve)
+    tell("begin", workload="growth", pairs=len(scaling.GROWTH))
+    for finding in scaling.growth(task.small):
+        tell("growth", **finding)
 
 
 def as_argument(task: Task) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from benchmarks.contenders.base import Contender, LeftOut, Step
+from benchmarks.contenders.base import Contender, LeftOut, NotMine, Step
 from benchmarks.contenders.by_hand import BY_HAND
 from benchmarks.contenders.floor import FLOOR
 from benchmarks.contenders.hips import HIPS
 from benchmarks.contenders.ours import OURS
 from benchmarks.contenders.plain_jax import JAX
-from benchmarks.contenders.pytorch import TORCH, TORCH_COMPILE
+from benchmarks.contenders.pytorch import TORCH, TORCH_COMPILE, TORCH_FOREACH, TORCH_FUSED
 from benchmarks.contenders.sklearn_mlp import SKLEARN
 
-__all__ = ["ALL", "Contender", "LeftOut", "Step", "chosen"]
+__all__ = ["ALL", "Contender", "LeftOut", "NotMine", "Step", "chosen"]
 
-ALL: dict[str, Contender] = {
-    contender.name: contender for contender in [FLOOR, BY_HAND, TORCH, TORCH_COMPILE, JAX, SKLEARN, HIPS, *OURS]
-}
+_ALL = [FLOOR, BY_HAND, TORCH, TORCH_FUSED, TORCH_FOREACH, TORCH_COMPILE, JAX, SKLEARN, HIPS, *OURS]
+ALL: dict[str, Contender] = {contender.name: contender for contender in _ALL}
 
 
 def chosen(names: list[str]) -> list[Contender]:

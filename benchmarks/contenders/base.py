@@ -16,6 +16,10 @@ class LeftOut(Exception):
     """Why a contender does not run here, or does not run this workload."""
 
 
+class NotMine(LeftOut):
+    """A contender that was never meant to do such a workload; nobody needs to be told."""
+
+
 @dataclass(frozen=True)
 class Contender:
     """A name for options, a title for tables, and one builder for each kind of workload that it can do.
@@ -38,11 +42,15 @@ class Contender:
         return f"{', '.join(absent)} is not installed" if absent else None
 
     def build(self, workload: Workload) -> Step:
-        """A step of the workload, from the start that all contenders share; raises LeftOut where there is none."""
+        """A step of the workload, from the start that all contenders share; raises LeftOut where it cannot."""
         reason = self.missing()
         if reason:
             raise LeftOut(reason)
-        for kind in type(workload).__mro__:
-            if kind in self.builders:
-                return self.builders[kind](workload)
-        raise LeftOut(f"does not do {workload.name}")
+        builder = self.builder(workload)
+        if builder is None:
+            raise NotMine(f"does not do {workload.name}")
+        return builder(workload)
+
+    def builder(self, workload: Workload) -> Callable[[Any], Step] | None:
+        """What makes steps of such a workload, or None."""
+        return next((self.builders[kind] for kind in type(workload).__mro__ if kind in self.builders), None)

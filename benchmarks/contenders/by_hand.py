@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.contenders.base import Contender, Step
+from benchmarks.contenders.base import Contender, LeftOut, Step
+from benchmarks.contenders.children import imported, peak
 from benchmarks.workloads.mlp import MLP
+from benchmarks.workloads.others import Adds, Epoch, Import, Memory, Update
 
 Arrays = dict[str, np.ndarray]
 
 
 def mlp(workload: MLP) -> Step:
+    x, target = workload.data()
+    forward, train = _mlp(workload)
+    return (lambda: train(x, target)) if workload.training else (lambda: forward(x)[-1])
+
+
+def _mlp(workload: MLP) -> tuple[Callable[..., list[np.ndarray]], Callable[..., np.float32]]:
+    """The forward pass, and a step of training."""
     weights = workload.weights()
     layers = [(weights[f"{2 * i}.weight"], weights[f"{2 * i}.bias"]) for i in range(len(workload.widths) - 1)]
-    x, target = workload.data()
-    rows = np.arange(workload.batch)
     update = UPDATES[workload.optimizer](workload.learning_rate)
 
-    def forward() -> list[np.ndarray]:
+    def forward(x: np.ndarray) -> list[np.ndarray]:
         inputs = [x]
         for i, (weight, bias) in enumerate(layers):
             z = inputs[-1] @ weight.T
@@ -29,9 +37,9 @@ def mlp(workload: MLP) -> Step:
             inputs.append(z)
         return inputs
 
-    def step() -> np.float32:
-        inputs = forward()
-        loss, g = cross_entropy(inputs.pop(), rows, target)
+    def train(x: np.ndarray, target: np.ndarray) -> np.float32:
+        inputs = forward(x)
+        loss, g = cross_entropy(inputs.pop(), target)
         for i in reversed(range(len(layers))):
             weight, bias = layers[i]
             h = inputs[i]
@@ -43,11 +51,12 @@ def mlp(workload: MLP) -> Step:
                 g = down
         return loss
 
-    return step if workload.training else lambda: forward()[-1]
+    return forward, train
 
 
-def cross_entropy(logits: np.ndarray, rows: np.ndarray, target: np.ndarray) -> tuple[np.float32, np.ndarray]:
+def cross_entropy(logits: np.ndarray, target: np.ndarray) -> tuple[np.float32, np.ndarray]:
     """The mean loss and its gradient, which takes the place of the logits."""
+    rows = _rows(len(target))
     logits -= logits.max(axis=1, keepdims=True)
     picked = logits[rows, target].copy()
     np.exp(logits, out=logits)
@@ -57,6 +66,11 @@ def cross_entropy(logits: np.ndarray, rows: np.ndarray, target: np.ndarray) -> t
     logits[rows, target] -= 1
     logits /= len(rows)
     return loss, logits
+
+
+@functools.cache
+def _rows(count: int) -> np.ndarray:
+    return np.arange(count)
 
 
 def sgd(lr: float) -> Callable[[int, np.ndarray, np.ndarray], None]:
@@ -90,4 +104,49 @@ def adam(lr: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Ca
 
 
 UPDATES = {"SGD": sgd, "Adam": adam}
-BY_HAND = Contender("numpy", "NumPy by hand", ("numpy",), {MLP: mlp})
+
+
+def update(workload: Update) -> Step:
+    gradients = workload.gradients()
+    values = [np.zeros_like(g) for g in gradients]
+    rule = adam(workload.learning_rate)
+
+    def step() -> np.ndarray:
+        for i, (p, g) in enumerate(zip(values, gradients, strict=True)):
+            rule(i, p, g)
+        return values[0][0, :4]
+
+    return step
+
+
+def adds(workload: Adds) -> Step:
+    a, b = workload.operands()
+
+    def step() -> np.ndarray:
+        for _ in range(workload.count):
+            y = a + b
+        return y
+
+    return step
+
+
+def epoch(workload: Epoch) -> Step:
+    if workload.folder() is None:
+        raise LeftOut(workload.absent)
+
+    def step() -> float:
+        _, train = _mlp(workload.model)
+        x, target = workload.read()
+        order, size, total = workload.order(len(x)), workload.model.batch, 0.0
+        for start in range(0, len(x), size):
+            rows = order[start : start + size]
+            total += train(x[rows], target[rows])
+        return total / -(-len(x) // size)
+
+    return step
+
+
+BUILDERS = {
+    MLP: mlp, Update: update, Adds: adds, Epoch: epoch, Import: imported("numpy"), Memory: peak("numpy"),
+}  # fmt: skip
+BY_HAND = Contender("numpy", "NumPy by hand", ("numpy",), BUILDERS)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 import portanet
 from benchmarks.contenders.base import Contender, LeftOut, Step
+from benchmarks.contenders.children import imported, peak
 from benchmarks.workloads.base import Network
-from portanet import nn, optim
+from benchmarks.workloads.others import Adds, Chain, Epoch, Import, Memory, Update
+from portanet import data, nn, optim
 
 
 def _model(workload: Network, backend: str) -> tuple[Any, Any, Any]:
     """The model at the start that all share, a batch, and the classes that are right, as arrays of one library."""
-    found = portanet.available_backends()[backend]
-    if not found.available:
-        raise LeftOut(found.reason)
+    _require(backend)
     with portanet.use_backend(backend):
         try:
             model = workload.network(nn, portanet.asarray)
@@ -31,6 +32,13 @@ def _model(workload: Network, backend: str) -> tuple[Any, Any, Any]:
         return model.train(workload.training), portanet.asarray(x), portanet.asarray(target.astype(_whole(backend)))
 
 
+def _require(backend: str) -> None:
+    """Raise LeftOut where the library is not there or has no device that works."""
+    found = portanet.available_backends()[backend]
+    if not found.available:
+        raise LeftOut(found.reason)
+
+
 def _whole(backend: str) -> str:
     """The dtype of classes: JAX has 32 bits unless it is told otherwise."""
     return "int32" if backend == "jax" else "int64"
@@ -40,30 +48,33 @@ def _optimizer(workload: Network, model: Any) -> Any:
     return getattr(optim, workload.optimizer)(model.parameters(), lr=workload.learning_rate)
 
 
-def eager(backend: str) -> Any:
+def eager(backend: str) -> Callable[[Network], Step]:
     """The builder of steps on one library."""
 
     def build(workload: Network) -> Step:
-        model, x, target = _model(workload, backend)
-        if not workload.training:
-            return _inference(model, x)
-        loss_of = nn.CrossEntropyLoss()
-        optimizer = _optimizer(workload, model)
-        parameters = list(model.parameters())
-        wait = _waiting(backend)
-
-        def step() -> float:
-            optimizer.zero_grad()
-            loss = loss_of(model(x), target)
-            loss.backward()
-            optimizer.step()
-            if wait is not None:
-                wait([p.array for p in parameters])
-            return loss.item()
-
-        return step
+        train, model, (x, target) = _training(workload, backend)
+        return (lambda: train(x, target)) if workload.training else _inference(model, x)
 
     return build
+
+
+def _training(workload: Network, backend: str) -> tuple[Callable[[Any, Any], float], Any, tuple[Any, Any]]:
+    """A step of training as a function of a batch, the model, and the batch of all steps."""
+    model, *batch = _model(workload, backend)
+    loss_of, optimizer = nn.CrossEntropyLoss(), _optimizer(workload, model)
+    parameters = list(model.parameters())
+    wait = _waiting(backend)
+
+    def train(x: Any, target: Any) -> float:
+        optimizer.zero_grad()
+        loss = loss_of(model(x), target)
+        loss.backward()
+        optimizer.step()
+        if wait is not None:
+            wait([p.array for p in parameters])
+        return loss.item()
+
+    return train, model, tuple(batch)
 
 
 def _waiting(backend: str) -> Any:
@@ -129,6 +140,112 @@ def jitted(workload: Network) -> Step:
     return step
 
 
+def updated(backend: str) -> Callable[[Update], Step]:
+    """The builder of a step of Adam alone."""
+
+    def build(workload: Update) -> Step:
+        optimizer, parameters, wait = *_adam(workload, backend), _waiting(backend)
+
+        def step() -> Any:
+            optimizer.step()
+            if wait is not None:
+                wait([p.array for p in parameters])
+            return parameters[0].array[0, :4]
+
+        return step
+
+    return build
+
+
+def _adam(workload: Update, backend: str) -> tuple[Any, list[Any]]:
+    """The optimizer and its parameters, with their gradients."""
+    _require(backend)
+    with portanet.use_backend(backend):
+        gradients = [portanet.asarray(g) for g in workload.gradients()]
+        parameters = [nn.Parameter(portanet.zeros_like(g)) for g in gradients]
+        for p, g in zip(parameters, gradients, strict=True):
+            p.grad = g
+        return optim.Adam(parameters, lr=workload.learning_rate), parameters
+
+
+def jitted_update(workload: Update) -> Step:
+    import jax
+
+    optimizer, parameters = _adam(workload, "jax")
+    values, gradients = [p.array for p in parameters], [p.grad.array for p in parameters]
+    states: list[Any] = [{} for _ in values]
+    compiled = jax.jit(optimizer.updated, donate_argnums=(0, 2))
+
+    def step() -> Any:
+        nonlocal values, states
+        values, states = compiled(values, gradients, states)
+        jax.block_until_ready(values)
+        return values[0][0, :4]
+
+    return step
+
+
+def adds(backend: str) -> Callable[[Adds], Step]:
+    """The builder of sums that are recorded, since one operand requires a gradient."""
+
+    def build(workload: Adds) -> Step:
+        _require(backend)
+        with portanet.use_backend(backend):
+            a, b = [portanet.asarray(part) for part in workload.operands()]
+        a.requires_grad_()
+
+        def step() -> Any:
+            for _ in range(workload.count):
+                y = a + b
+            return y.detach().numpy()
+
+        return step
+
+    return build
+
+
+def chain(backend: str) -> Callable[[Chain], Step]:
+    """The builder of a long sum, recorded and walked back."""
+
+    def build(workload: Chain) -> Step:
+        _require(backend)
+        with portanet.use_backend(backend):
+            x = portanet.asarray(workload.start()).requires_grad_()
+
+        def step() -> Any:
+            x.grad = None
+            y = x
+            for _ in range(workload.length):
+                y = y + x
+            portanet.sum(y).backward()
+            return x.grad.numpy()
+
+        return step
+
+    return build
+
+
+def epoch(backend: str) -> Callable[[Epoch], Step]:
+    """The builder of an epoch by portanet's own loader."""
+
+    def build(workload: Epoch) -> Step:
+        if workload.folder() is None:
+            raise LeftOut(workload.absent)
+        _require(backend)
+
+        def step() -> float:
+            train, _, _ = _training(workload.model, backend)
+            with portanet.use_backend(backend):
+                x, target = workload.read()
+                whole = data.TensorDataset(portanet.asarray(x), portanet.asarray(target.astype(_whole(backend))))
+                loader = data.DataLoader(data.Subset(whole, workload.order(len(x))), batch_size=workload.model.batch)
+                return sum([train(*batch) for batch in loader]) / len(loader)
+
+        return step
+
+    return build
+
+
 def planned(workload: Network) -> Step:
     """portanet.compile on NumPy: one step is recorded and replayed."""
     if not hasattr(portanet, "compile"):
@@ -149,11 +266,29 @@ def planned(workload: Network) -> Step:
     return lambda: compiled(x, target).item()
 
 
+def _builders(name: str, backend: str) -> dict[Any, Any]:
+    """What all libraries do alike."""
+    found: dict[Any, Any] = {Network: eager(backend), Update: updated(backend), Adds: adds(backend)}
+    found[Chain] = chain(backend)
+    return found | {Epoch: epoch(backend), Memory: peak(name)}
+
+
+_JITTED = {Network: jitted, Update: jitted_update, Memory: peak("portanet-jax-jit")}
 OURS = [
-    Contender("portanet-numpy", "portanet on NumPy", ("numpy",), {Network: eager("numpy")}),
-    Contender("portanet-compile", "portanet.compile on NumPy", ("numpy",), {Network: planned}),
-    Contender("portanet-torch", "portanet on PyTorch", ("torch",), {Network: eager("torch")}),
-    Contender("portanet-jax", "portanet on JAX", ("jax",), {Network: eager("jax")}),
-    Contender("portanet-jax-jit", "portanet under jax.jit", ("jax",), {Network: jitted}),
-    Contender("portanet-cupy", "portanet on CuPy", ("cupy",), {Network: eager("cupy")}),
+    Contender(
+        "portanet-numpy",
+        "portanet on NumPy",
+        ("numpy",),
+        _builders("portanet-numpy", "numpy") | {Import: imported("portanet")},
+    ),
+    Contender(
+        "portanet-compile",
+        "portanet.compile on NumPy",
+        ("numpy",),
+        {Network: planned, Memory: peak("portanet-compile")},
+    ),
+    Contender("portanet-torch", "portanet on PyTorch", ("torch",), _builders("portanet-torch", "torch")),
+    Contender("portanet-jax", "portanet on JAX", ("jax",), _builders("portanet-jax", "jax")),
+    Contender("portanet-jax-jit", "portanet under jax.jit", ("jax",), _JITTED),
+    Contender("portanet-cupy", "portanet on CuPy", ("cupy",), _builders("portanet-cupy", "cupy")),
 ]

@@ -6,29 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.contenders.base import Contender, Step
+from benchmarks.contenders.children import imported, peak
+from benchmarks.contenders.jax_networks import FORWARD, Weights, buffers
 from benchmarks.workloads.base import Network
-from benchmarks.workloads.mlp import MLP
-
-Weights = dict[str, Any]
-Forward = Callable[[Weights, Any], tuple[Any, Weights]]  # (weights, x) -> (logits, what else has a new value)
-
-
-def mlp(workload: MLP) -> Forward:
-    import jax
-
-    layers = range(len(workload.widths) - 1)
-
-    def forward(weights: Weights, x: Any) -> tuple[Any, Weights]:
-        for i in layers:
-            x = x @ weights[f"{2 * i}.weight"].T + weights[f"{2 * i}.bias"]
-            if i < layers[-1]:
-                x = jax.nn.relu(x)
-        return x, {}
-
-    return forward
-
-
-FORWARD: dict[type[Network], Callable[[Any], Forward]] = {MLP: mlp}
+from benchmarks.workloads.others import Adds, Import, Memory, Update
 
 
 def jitted(workload: Network) -> Step:
@@ -40,26 +21,27 @@ def jitted(workload: Network) -> Step:
     weights = {name: jnp.asarray(value) for name, value in workload.weights().items()}
     raw_x, raw_target = workload.data()
     x, target = jnp.asarray(raw_x), jnp.asarray(raw_target.astype("int32"))
+    others = buffers(workload)
     if not workload.training:
+        weights |= others
         infer = jax.jit(lambda weights, x: forward(weights, x)[0])
         return lambda: infer(weights, x).block_until_ready()
     update, state = UPDATES[workload.optimizer](weights, workload.learning_rate)
 
-    def loss_of(weights: Weights, x: Any, target: Any) -> tuple[Any, Weights]:
-        logits, others = forward(weights, x)
+    def loss_of(weights: Weights, others: Weights, x: Any, target: Any) -> tuple[Any, Weights]:
+        logits, others = forward(weights | others, x)
         picked = jnp.take_along_axis(logits, target[:, None], axis=1)[:, 0]
         return jnp.mean(jax.nn.logsumexp(logits, axis=1) - picked), others
 
-    def train(weights: Weights, state: Any, x: Any, target: Any) -> tuple[Any, Weights, Any]:
-        (loss, others), gradients = jax.value_and_grad(loss_of, has_aux=True)(weights, x, target)
-        new, state = update(weights, gradients, state)
-        return loss, new | others, state
+    def train(weights: Weights, others: Weights, state: Any, x: Any, target: Any) -> tuple[Any, ...]:
+        (loss, others), gradients = jax.value_and_grad(loss_of, has_aux=True)(weights, others, x, target)
+        return loss, *update(weights, gradients, state), others
 
-    train = jax.jit(train, donate_argnums=(0, 1))
+    compiled = jax.jit(train, donate_argnums=(0, 1, 2))
 
     def step() -> float:
-        nonlocal weights, state
-        loss, weights, state = train(weights, state, x, target)
+        nonlocal weights, others, state
+        loss, weights, state, others = compiled(weights, others, state, x, target)
         jax.block_until_ready(weights)
         return float(loss)
 
@@ -92,4 +74,40 @@ def adam(weights: Weights, lr: float, b1: float = 0.9, b2: float = 0.999, eps: f
 
 
 UPDATES = {"SGD": sgd, "Adam": adam}
-JAX = Contender("jax", "JAX jit, by hand", ("jax",), dict.fromkeys(FORWARD, jitted))
+
+
+def update(workload: Update) -> Step:
+    """Adam alone, compiled."""
+    import jax
+    import jax.numpy as jnp
+
+    gradients = {str(i): jnp.asarray(g) for i, g in enumerate(workload.gradients())}
+    values = {name: jnp.zeros_like(g) for name, g in gradients.items()}
+    rule, state = adam(values, workload.learning_rate)
+    compiled = jax.jit(rule, donate_argnums=(0, 2))
+
+    def step() -> Any:
+        nonlocal values, state
+        values, state = compiled(values, gradients, state)
+        jax.block_until_ready(values)
+        return values["0"][0, :4]
+
+    return step
+
+
+def adds(workload: Adds) -> Step:
+    """Sums one by one, as they come: nothing is compiled and nothing recorded."""
+    import jax.numpy as jnp
+
+    a, b = [jnp.asarray(part) for part in workload.operands()]
+
+    def step() -> Any:
+        for _ in range(workload.count):
+            y = a + b
+        return y.block_until_ready()
+
+    return step
+
+
+BUILDERS = {**dict.fromkeys(FORWARD, jitted), Update: update, Adds: adds, Import: imported("jax"), Memory: peak("jax")}
+JAX = Contender("jax", "JAX jit, by hand", ("jax",), BUILDERS)

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders.base import Contender, LeftOut, Step
+from benchmarks.contenders.children import imported
 from benchmarks.workloads.mlp import MLP
+from benchmarks.workloads.others import Import
 
 
 def partial_fit(workload: MLP) -> Step:
@@ -45,4 +47,4 @@ def partial_fit(workload: MLP) -> Step:
     return step
 
 
-SKLEARN = Contender("sklearn", "scikit-learn", ("sklearn",), {MLP: partial_fit})
+SKLEARN = Contender("sklearn", "scikit-learn", ("sklearn",), {MLP: partial_fit, Import: imported("sklearn")})

@@ -14,14 +14,15 @@ from benchmarks.report.page import page
 
 def write(findings: dict[str, Any], path: Path) -> list[Path]:
     """Write the report to ``path`` with the endings .md, .html and .json, and the pictures beside it."""
+    numbers = path.with_name(f"{path.name}.json")
+    numbers.write_text(json.dumps(rounded(findings), indent=1) + "\n", encoding="utf-8")  # first: they took long
     blocks = blocks_of(findings)
     files = {path.with_name(f"{path.name}-{one.name}.svg"): one.svg for one in blocks if isinstance(one, Picture)}
-    files[path.with_name(f"{path.name}.json")] = json.dumps(rounded(findings), indent=1) + "\n"
     files[path.with_name(f"{path.name}.md")] = markdown(blocks, path.name)
     files[path.with_name(f"{path.name}.html")] = page(blocks, TITLE)
     for file, text in files.items():
         file.write_text(text, encoding="utf-8")
-    return list(files)
+    return [numbers, *files]
 
 
 def rounded(value: Any) -> Any:

@@ -67,3 +67,45 @@ def _bars(ax: Any, name: str, mine: list[Pair], title: Callable[[str], str]) -> 
     ax.minorticks_off()
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
+
+
+STYLES = {
+    "floor": (FLOOR, "--"),
+    "numpy": ("#444444", "-"),
+    "torch": ("#d6604d", "-"),
+    "jax": ("#4d9221", "-"),
+    "autograd": ("#9970ab", "-"),
+    "portanet-numpy": (OURS, "-"),
+    "portanet-compile": ("#67a9cf", "-"),
+}
+
+
+def curves(found: list[dict[str, Any]], says: dict[str, str], title: Callable[[str], str]) -> str | None:
+    """One panel a figure: the time of a step against the size, a line for each contender."""
+    if not drawable():
+        return None
+    figures = list(dict.fromkeys([one["figure"] for one in found]))
+    columns = min(2, len(figures))
+    rows = math.ceil(len(figures) / columns)
+    drawing, axes = figure(rows, columns, 5.2 * columns, 3.4 * rows)
+    for ax, name in zip(axes.flat, figures, strict=False):
+        for one in [one for one in found if one["figure"] == name]:
+            colour, line = STYLES.get(one["contender"], (OTHERS, "-"))
+            width = 2 if one["contender"].startswith("portanet") else 1.2
+            style = {"color": colour, "linestyle": line, "linewidth": width, "marker": "o", "markersize": 3}
+            ax.plot(
+                one["sizes"], [1000 * seconds for seconds in one["seconds"]], label=title(one["contender"]), **style
+            )
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.set_xlabel(f"{name} ({says[name]})")
+        ax.set_ylabel("milliseconds a step")
+        ax.grid(True, color="#eeeeee")
+        ax.set_axisbelow(True)
+        ax.legend(frameon=False, fontsize=7)
+        ax.xaxis.set_major_formatter(lambda x, _: f"{x:,g}" if x < 1e6 else f"{x:g}")
+        for side in ("top", "right"):
+            ax.spines[side].set_visible(False)
+    for ax in list(axes.flat)[len(figures) :]:
+        ax.set_axis_off()
+    return svg(drawing)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from benchmarks.workloads import mlp
-from benchmarks.workloads.base import Network, Workload
+from benchmarks.workloads import images, mlp, others, sequences
+from benchmarks.workloads.base import Measured, Network, Workload
 
-STEPS: list[Network] = [*mlp.WORKLOADS]
+__all__ = ["ALL", "INFERENCE", "MEASURED", "OTHERS", "STEPS", "Measured", "Network", "Workload", "chosen"]
+
+STEPS: list[Network] = [*mlp.WORKLOADS, *images.WORKLOADS, *sequences.WORKLOADS]
 INFERENCE: list[Network] = [step.alone() for step in STEPS if step.optimizer == "SGD"]
-ALL: dict[str, Workload] = {workload.name: workload for workload in [*STEPS, *INFERENCE]}
+OTHERS: list[Workload] = [others.UPDATE, others.ADDS, others.EPOCH]
+MEASURED: list[Measured] = [others.IMPORT]
+for _way in zip(*[others.memory(step) for step in STEPS], strict=True):
+    MEASURED += _way
+ALL: dict[str, Workload] = {workload.name: workload for workload in [*STEPS, *INFERENCE, *OTHERS, *MEASURED]}
 
 
 def chosen(patterns: list[str]) -> list[Workload]:

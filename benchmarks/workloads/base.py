@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -23,16 +23,30 @@ class Product(NamedTuple):
 
 @dataclass(frozen=True)
 class Workload:
-    """A name in tables and options, and the size of a batch; float32 throughout."""
+    """A name in tables and options; float32 throughout. So many ``checked`` steps are compared before any is timed."""
 
     name: str
-    batch: int
+    checked: int = field(default=3, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Measured(Workload):
+    """Work whose step returns what is compared: nothing is timed from outside, nothing must agree.
+
+    ``unit`` is "s" for seconds or "B" for bytes, ``turns`` how often each contender is asked. The number of threads plays
+    no part, so it is done once.
+    """
+
+    checked: int = field(default=0, kw_only=True)
+    unit: str = "s"
+    turns: int = 1
 
 
 @dataclass(frozen=True)
 class Network(Workload):
     """A classifier with cross entropy. Parameters have PyTorch's names and shapes, and start alike for everyone."""
 
+    batch: int
     optimizer: str = "SGD"
     training: bool = True
 
