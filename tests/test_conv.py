@@ -11,7 +11,7 @@ import portanet as pn
 from portanet import nn
 from portanet.kernels import generic
 from portanet.kernels.generic.convolution import _output
-from portanet.kernels.numpy import convolution
+from portanet.kernels.numpy import _windows
 from portanet.library import namespace_of, to_numpy
 
 F = nn.functional
@@ -97,8 +97,8 @@ def test_convolutions_agree_with_their_definition(seed, backend):
 @pytest.mark.parametrize("block", [1, 300, 3000, 1 << 20])
 @pytest.mark.parametrize("parallel", [0.0, 1e9])
 def test_any_division_into_blocks_and_threads_gives_the_same(block, parallel, monkeypatch):
-    monkeypatch.setattr(convolution, "BLOCK", block)
-    monkeypatch.setattr(convolution, "PARALLEL", parallel)
+    monkeypatch.setattr(_windows, "BLOCK", block)
+    monkeypatch.setattr(_windows, "PARALLEL", parallel)
     with pn.use_backend("numpy") as backend:
         for seed in range(100, 140):
             convolutions_agree(backend, Draw(seed))

@@ -22,7 +22,7 @@ from portanet.library import to_numpy
 KERNELS = Path(generic.__file__).parents[1]
 TESTS = Path(__file__).parent
 FILES = sorted(
-    file for file in KERNELS.rglob("*.py") if file.name != "__init__.py" and file.parent != KERNELS / "generic"
+    file for file in KERNELS.rglob("*.py") if not file.name.startswith("_") and file.parent != KERNELS / "generic"
 )
 REAL = ("float32", "float64")
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from portanet.kernels.numpy.activations import *  # noqa: F403
 from portanet.kernels.numpy.arrays import *  # noqa: F403
 from portanet.kernels.numpy.attention import *  # noqa: F403
 from portanet.kernels.numpy.convolution import *  # noqa: F403
 from portanet.kernels.numpy.nn import *  # noqa: F403
+from portanet.kernels.numpy.norm import *  # noqa: F403
 from portanet.kernels.numpy.optim import *  # noqa: F403
+from portanet.kernels.numpy.pooling import *  # noqa: F403
 from portanet.kernels.numpy.random import *  # noqa: F403
 from portanet.kernels.numpy.recurrent import *  # noqa: F403
 

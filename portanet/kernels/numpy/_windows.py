@@ -1,0 +1,355 @@
+"""Windows of an array as rows of matrices, in blocks that fit the cache, by one thread or several."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from portanet import threads
+
+Ints = tuple[int, ...]
+Pairs = tuple[tuple[int, int], ...]
+
+BLOCK = 1 << 20  # bytes of windows at a time: half of a common second-level cache
+SMALL = 1_000_000  # up to so many multiplications OpenBLAS multiplies in place, without packing its arguments first
+PARALLEL = 30e6  # multiplications that are worth a second thread
+RUN = 1024  # numbers: of runs shorter than this several are taken together where they lie side by side
+SHORT = 64  # bytes: windows made of shorter runs of memory are taken as `Planes`
+LONGER = 1.1  # by how much lines of places may be longer than those of windows
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Windows over an array: at place i and tap t they see i stride + t dilation + origin; outside of it there is 0."""
+
+    kernel: Ints
+    stride: Ints
+    dilation: Ints
+    origin: Ints
+    output: Ints
+
+    def low(self, axis: int, first: int = 0) -> int:
+        """The first place along ``axis`` that windows from the ``first`` on see."""
+        return first * self.stride[axis] + self.origin[axis]
+
+    def high(self, axis: int, stop: int | None = None) -> int:
+        """The place after the last that windows before the ``stop``-th see."""
+        last = (self.output[axis] if stop is None else stop) - 1
+        return last * self.stride[axis] + (self.kernel[axis] - 1) * self.dilation[axis] + self.origin[axis] + 1
+
+
+def forward_sweep(kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints, output: Ints) -> Sweep:
+    return Sweep(kernel, stride, dilation, tuple([-before for before, _ in padding]), output)
+
+
+def backward_sweeps(
+    size: Ints, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints
+) -> list[tuple[Ints, tuple[slice, ...], Sweep | None]]:
+    """For each remainder r by the stride: r, the taps that reach the places r, r + stride, ..., and how to get there.
+
+    The sweep is over the cotangent of the result; None where no tap reaches those places.
+    """
+    found = []
+    for phase in itertools.product(*[range(min(s, n)) for s, n in zip(stride, size, strict=True)]):
+        axes = []
+        for r, n, k, s, (before, _), d in zip(phase, size, kernel, stride, padding, dilation, strict=True):
+            taps = [t for t in range(k) if (r + before - t * d) % s == 0]
+            if taps:
+                step = taps[1] - taps[0] if len(taps) > 1 else 1
+                origin = (r + before - taps[-1] * d) // s  # where the last tap looks: the way back runs backwards
+                axes.append(
+                    (slice(taps[0], taps[-1] + 1, step), len(taps), step * d // s or 1, origin, -(-(n - r) // s))
+                )
+        if len(axes) == len(phase):
+            chosen, counts, steps, origins, output = zip(*axes, strict=True)
+            found.append((phase, chosen, Sweep(counts, (1,) * len(phase), steps, origins, output)))
+        else:
+            found.append((phase, (), None))
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Memory, blocks and threads.
+
+_memory = threading.local()
+
+
+def space_for(name: str, shape: Ints, dtype: Any) -> Any:
+    """This thread's scratch memory of that name: what was in it is of no meaning, and it is used again."""
+    wanted = math.prod(shape) * dtype.itemsize
+    have = getattr(_memory, name, None)
+    if have is None or have.nbytes < wanted:
+        raw = np.empty(wanted + 64, np.uint8)
+        start = -raw.ctypes.data % 64  # a line of the cache
+        have = raw[start : start + wanted]
+        setattr(_memory, name, have)
+    return np.ndarray(shape, dtype, have)
+
+
+Block = tuple[int, int, int, int]  # images and rows, from and to
+
+
+def blocks_of(images: int, rows: int, bytes_of_row: int) -> list[Block]:
+    """All images and rows (of the first spatial axis) in blocks of about BLOCK bytes: whole images, or rows of one."""
+    whole = BLOCK // max(1, bytes_of_row * rows)
+    if whole >= 1:
+        return [(n, min(n + whole, images), 0, rows) for n in range(0, images, whole)]
+    some = max(1, BLOCK // bytes_of_row)
+    return [(n, n + 1, r, min(r + some, rows)) for n in range(images) for r in range(0, rows, some)]
+
+
+def each(blocks: list[Block], cost: float, work: Callable[[list[Block]], None]) -> None:
+    """Call ``work`` on all blocks, in as many portions as there are threads, if the ``cost`` is worth them."""
+    count = min(threads.usable(), len(blocks)) if cost > PARALLEL else 1
+    if count < 2:
+        work(blocks)
+        return
+    ends = [i * len(blocks) // count for i in range(count + 1)]
+    threads.run([lambda a=a, b=b: work(blocks[a:b]) for a, b in itertools.pairwise(ends)])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Windows.
+
+
+def channels_last(x: Any) -> Any:
+    """(N, C, *spatial) seen as (N, *spatial, C)."""
+    return x.transpose(0, *range(2, x.ndim), 1)
+
+
+def channels_first(x: Any) -> Any:
+    """(N, *spatial, C) seen as (N, C, *spatial)."""
+    return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
+
+
+class Windows:
+    """The windows of a sweep over blocks of an array (N, *spatial, C), as rows of matrices: by tap, then by channel."""
+
+    def __init__(self, x: Any, sweep: Sweep) -> None:
+        self.x, self.sweep, self.size = x, sweep, x.shape[1:-1]
+        self.low = [min(0, sweep.low(i)) for i in range(len(self.size))]
+        self.high = [max(n, sweep.high(i)) for i, n in enumerate(self.size)]
+        self.bare = x.flags.c_contiguous and not any(self.low) and tuple(self.high) == self.size
+        self.width = sweep.output[-1]  # how many rows there are for each line of places
+        self.cleared: Any = None
+
+    @property
+    def bytes_of_row(self) -> int:
+        """The memory of the windows of one row of one image."""
+        sweep = self.sweep
+        return math.prod(sweep.output[1:]) * math.prod(sweep.kernel) * self.x.shape[-1] * self.x.itemsize
+
+    def columns(self, weight: Any) -> Any:
+        """Weights (O, C, *kernel) as a matrix with a row for each column of the windows."""
+        return np.ascontiguousarray(np.moveaxis(weight, (0, 1), (-1, -2))).reshape(-1, weight.shape[0])
+
+    def weights(self, columns: Any) -> Any:
+        """A matrix (O, columns of the windows) as weights (O, C, *kernel)."""
+        weights = columns.reshape(columns.shape[0], *self.sweep.kernel, -1)
+        return np.ascontiguousarray(weights.transpose(0, weights.ndim - 1, *range(1, weights.ndim - 1)))
+
+    def take(self, block: Block) -> list[tuple[Any, slice]]:
+        """Matrices, and to which of the block's places, counted in lines of ``width``, their rows belong."""
+        data, first = self._padded(block)
+        n0, n1, r0, r1 = block
+        sweep, output = self.sweep, (r1 - r0, *self.sweep.output[1:])
+        channels, dtype = data.shape[-1], data.dtype
+        places, columns = (n1 - n0) * math.prod(output), math.prod(sweep.kernel) * channels
+        if math.prod(sweep.kernel) == 1 and data.shape[1:-1] == output:
+            return [(data.reshape(places, columns), slice(None))]
+        # Neighbouring taps lie side by side in memory: they move as one item.
+        run = sweep.kernel[-1] if sweep.dilation[-1] == 1 else 1
+        taps = sweep.kernel[:-1] if run == sweep.kernel[-1] else sweep.kernel
+        item = np.dtype((np.void, run * channels * dtype.itemsize))
+        steps = data.strides[1:-1]
+        strides = (
+            data.strides[0],
+            *[a * b for a, b in zip(steps, sweep.stride, strict=True)],
+            *[a * b for a, b, _ in zip(steps, sweep.dilation, taps, strict=False)],
+        )
+        start = [sweep.low(0, r0) - first, *[sweep.low(i) - self.low[i] for i in range(1, len(output))]]
+        offset = sum([a * b for a, b in zip(steps, start, strict=True)])
+        flat = data.reshape(-1).view(np.uint8)
+        seen = np.ndarray((n1 - n0, *output, *taps), item, flat, offset, strides)
+        found = space_for("windows", (places, columns), dtype)
+        found.reshape(-1).view(item).reshape(seen.shape)[...] = seen
+        return [(found, slice(None))]
+
+    def _padded(self, block: Block) -> tuple[Any, int]:
+        """The block with the zeros around it, and which place along the first axis it begins with."""
+        n0, n1, r0, r1 = block
+        if self.bare:
+            return self.x[n0:n1], 0
+        low, high = self.low[0], self.high[0]
+        if r1 - r0 < self.sweep.output[0]:
+            low, high = self.sweep.low(0, r0), self.sweep.high(0, r1)
+        lows, highs = [low, *self.low[1:]], [high, *self.high[1:]]
+        shape = (n1 - n0, *[b - a for a, b in zip(lows, highs, strict=True)], self.x.shape[-1])
+        space = space_for("source", shape, self.x.dtype)
+        if self.cleared != (shape[1:], low):  # the zeros of the block before are where they are needed
+            space.fill(0)
+            self.cleared = (shape[1:], low)
+        # A block may lie in the zeros alone: from is then no less than to.
+        inside = [(max(a, 0), max(a, 0, min(b, n))) for a, b, n in zip(lows, highs, self.size, strict=True)]
+        target = tuple([slice(a - at, b - at) for at, (a, b) in zip(lows, inside, strict=True)])
+        space[:, *target] = self.x[n0:n1, *[slice(a, b) for a, b in inside]]
+        return space, low
+
+
+class Lines(Windows):
+    """The same windows where the stride along the last axis is 1, with less copying.
+
+    What the taps along all other axes see is put side by side, place by place. Windows are then runs of this memory
+    that begin at every place and overlap; those that begin at every k-th place, k taps being along the last axis, do
+    not, and are a matrix as they lie there. The price is rows for places between one line and the next, which see
+    parts of both: they are computed in vain. Zeros at the end of a line serve as those before the next.
+    """
+
+    def __init__(self, x: Any, sweep: Sweep) -> None:
+        super().__init__(x, sweep)
+        self.taps = sweep.kernel[-1]
+        needed = sweep.output[-1] + self.taps - 1
+        before, after = max(0, -sweep.origin[-1]), max(0, sweep.high(-1) - self.size[-1])
+        self.width = max(sweep.output[-1], needed - min(before, after))
+        self.inside = (before, min(self.width, self.size[-1] - sweep.origin[-1]))
+        self.others = list(itertools.product(*[range(k) for k in sweep.kernel[:-1]]))
+        self.runs = x.strides[-1] == x.itemsize  # channels side by side: a place moves as one item
+
+    @property
+    def bytes_of_row(self) -> int:
+        sweep = self.sweep
+        places = math.prod(sweep.output[1:-1]) * self.width
+        return places * math.prod(sweep.kernel[:-1]) * self.x.shape[-1] * self.x.itemsize * 3 // 2
+
+    def columns(self, weight: Any) -> Any:
+        return super().columns(np.moveaxis(weight, -1, 2))
+
+    def weights(self, columns: Any) -> Any:
+        *others, last = self.sweep.kernel
+        weights = columns.reshape(columns.shape[0], last, *others, -1)
+        ndim = weights.ndim
+        return np.ascontiguousarray(weights.transpose(0, ndim - 1, *range(2, ndim - 1), 1))
+
+    def take(self, block: Block) -> list[tuple[Any, slice]]:
+        n0, n1, r0, r1 = block
+        sweep, taps, channels = self.sweep, self.taps, self.x.shape[-1]
+        lines = (n1 - n0, r1 - r0, *sweep.output[1:-1])
+        places, each = math.prod(lines) * self.width, len(self.others) * channels
+        space = space_for("windows", ((places + taps) * each,), self.x.dtype)
+        if self.cleared != (lines[1:], r0):
+            space.fill(0)
+            self.cleared = (lines[1:], r0)
+        target = space[: places * each].reshape(*lines, self.width, len(self.others), channels)
+        source = self.x
+        if self.runs:
+            item = np.dtype((np.void, channels * source.itemsize))
+            source, target = source.view(item)[..., 0], target.view(item)[..., 0]
+        begin, end = self.inside
+        for i, tap in enumerate(self.others):
+            to, of = [], []
+            for axis, t in enumerate(tap):
+                a, b, step, at = (r0, r1, 0, 0) if axis == 0 else (0, sweep.output[axis], 0, 0)
+                step, at = sweep.stride[axis], t * sweep.dilation[axis] + sweep.origin[axis]
+                first = max(a, -(at // step))  # the first place whose window sees the array at this tap, and the last
+                stop = max(first, min(b, (self.size[axis] - 1 - at) // step + 1))
+                to.append(slice(first - a, stop - a))
+                of.append(slice(first * step + at, (stop - 1) * step + at + 1, step) if stop > first else slice(0, 0))
+            at = sweep.origin[-1]
+            if end > begin:
+                target[:, *to, begin:end, i] = source[n0:n1, *of, begin + at : end + at]
+        found = []
+        for residue in range(min(taps, places)):
+            count = -(-(places - residue) // taps)
+            run = space[residue * each : (residue + count * taps) * each]
+            found.append((run.reshape(count, taps * each), slice(residue, places, taps)))
+        return found
+
+
+def windows_of(x: Any, sweep: Sweep) -> Windows:
+    """The windows of a sweep in the form that costs least."""
+    if len(sweep.kernel) > 1 and sweep.stride[-1] == sweep.dilation[-1] == 1:
+        lines = Lines(x, sweep)
+        if lines.width <= sweep.output[-1] * LONGER:
+            return lines
+    return Windows(x, sweep)
+
+
+class Planes:
+    """The windows of a sweep with stride 1 over an array (N, C, *spatial) of few channels: by channel, tap, place.
+
+    What a tap sees in a plane is one long run of memory if a line's end and the next line's beginning are seen too.
+    So the places lie in lines that are as long as those of the padded array, and only ``inside`` them are windows.
+    """
+
+    def __init__(self, x: Any, sweep: Sweep) -> None:
+        self.x, self.sweep = x, sweep
+        self.size = tuple([sweep.high(i) - sweep.low(i) for i in range(len(sweep.kernel))])
+        self.lines = (sweep.output[0], *self.size[1:])
+        self.inside = tuple([slice(0, n) for n in sweep.output])
+        self.cleared = False
+
+    @property
+    def bytes_of_image(self) -> int:
+        return math.prod(self.lines) * math.prod(self.sweep.kernel) * self.x.shape[1] * self.x.itemsize
+
+    def take(self, n0: int, n1: int) -> Any:
+        """The windows of some images: (n, C x taps, places)."""
+        channels, dtype, size = self.x.shape[1], self.x.dtype, self.size
+        plane, places = math.prod(size), math.prod(self.lines)
+        space = space_for("source", ((n1 - n0) * channels * plane + plane // size[0],), dtype)  # lines may be left late
+        if not self.cleared:
+            space.fill(0)
+            self.cleared = True
+        source = space[: (n1 - n0) * channels * plane].reshape(n1 - n0, channels, *size)
+        to, of = [], []
+        for n, m, low in zip(size, self.x.shape[2:], self.sweep.origin, strict=True):
+            a, b = max(0, low), min(m, low + n)
+            to.append(slice(a - low, max(a, b) - low))
+            of.append(slice(a, max(a, b)))
+        source[:, :, *to] = self.x[n0:n1, :, *of]
+        steps = [a * d for a, d in zip(source.strides[2:], self.sweep.dilation, strict=True)]
+        shape = (n1 - n0, channels, *self.sweep.kernel, places)
+        seen = np.ndarray(shape, dtype, space, 0, (*source.strides[:2], *steps, dtype.itemsize))
+        found = space_for("windows", shape, dtype)
+        found[...] = seen
+        return found.reshape(n1 - n0, -1, places)
+
+
+def is_thin(channels: int, kernel: Ints, stride: Ints, dtype: Any) -> bool:
+    """Whether neighbouring taps are so short a run of memory that `Planes` is the better form."""
+    return max(stride) == 1 and kernel[-1] * channels * dtype.itemsize < SHORT
+
+
+def product(a: Any, b: Any, out: Any) -> None:
+    """a (m, k) times b (k, n) into ``out``, in parts that are small enough where that pays."""
+    (m, k), n = a.shape, b.shape[1]
+    most = SMALL // max(1, k * n)
+    if m <= most or most < 96:
+        np.matmul(a, b, out=out)
+        return
+    parts = -(-m // most)
+    rows = m // parts
+    whole = parts * rows
+    np.matmul(a[:whole].reshape(parts, rows, k), b, out=out[:whole].reshape(parts, rows, n))
+    if whole < m:
+        np.matmul(a[whole:], b, out=out[whole:])
+
+
+def transposed_product(a: Any, b: Any) -> Any:
+    """a (m, k) transposed times b (m, n)."""
+    (m, k), n = a.shape, b.shape[1]
+    most = SMALL // max(1, k * n)
+    if m <= most or most < 96:
+        return np.matmul(a.T, b)
+    parts = -(-m // most)
+    rows = m // parts
+    whole = parts * rows
+    products = np.matmul(a[:whole].reshape(parts, rows, k).transpose(0, 2, 1), b[:whole].reshape(parts, rows, n))
+    total = np.add.reduce(products, axis=0)
+    return total if whole == m else np.add(total, np.matmul(a[whole:].T, b[whole:]), out=total)

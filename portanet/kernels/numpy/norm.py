@@ -1,0 +1,164 @@
+"""Normalisation for NumPy: block by block, so that what several passes read is still in the cache.
+
+A block of channels that come last in memory is seen as rows of many places at once: NumPy is quick where runs are long.
+Sums are taken of blocks in their own precision and put together in float64.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from portanet.kernels.generic import norm as generic
+from portanet.kernels.numpy._windows import RUN, channels_last, each, space_for
+from portanet.library import namespace_of
+
+__all__ = ["batch_norm", "batch_norm_backward", "channel_moments"]
+
+BLOCK = 1 << 18  # bytes of one array at a time
+PARALLEL = (
+    0.0625  # how many multiplications, as convolutions count them, an element stands for in the choice of threads
+)
+
+
+class _Channels:
+    """An array (N, C, ...) as a stack of blocks: how to cut it, sum over it, and spread numbers of channels over it."""
+
+    def __init__(self, x: Any) -> None:
+        self.count = x.shape[1]
+        self.places = x.size // self.count
+        self.last = x.flags.c_contiguous and (x.ndim == 2 or math.prod(x.shape[2:]) == 1)
+        self.last = self.last or channels_last(x).flags.c_contiguous
+        if self.last:
+            most = max(1, RUN // self.count)
+            self.run = next(n for n in range(min(most, self.places), 0, -1) if self.places % n == 0)
+            self.rows, self.length = self.places // self.run, self.run * self.count
+        else:
+            self.run = 1
+            self.rows, self.length = x.shape[0], x.size // x.shape[0]
+        step = max(1, BLOCK // (self.length * x.itemsize))
+        self.cuts = [(i, min(i + step, self.rows)) for i in range(0, self.rows, step)]
+        self.dtype = x.dtype
+
+    def view(self, x: Any) -> Any:
+        """The whole array as it is cut along its first axis: (rows, run x C) or (N, C, places)."""
+        if self.last:
+            return channels_last(x).reshape(self.rows, self.length)
+        return x.reshape(self.rows, self.count, -1)
+
+    def spread(self, values: Any) -> Any:
+        """Numbers of channels (C,) so that they broadcast to a block."""
+        values = values.astype(self.dtype, copy=False)
+        return np.tile(values, self.run) if self.last else values.reshape(-1, 1)
+
+    def sums(self, block: Any) -> Any:
+        """The sum over a block, for each channel, in float64."""
+        if self.last:
+            return np.add.reduce(np.add.reduce(block, axis=0).reshape(self.run, self.count), axis=0, dtype=np.float64)
+        return np.add.reduce(np.add.reduce(block, axis=2), axis=0, dtype=np.float64)
+
+    def alike(self, g: Any, x: Any) -> Any:
+        """``g`` in memory as ``x`` is."""
+        if g.strides == x.strides:
+            return g
+        y = np.empty_like(x, dtype=g.dtype)
+        y[...] = g
+        return y
+
+
+def _is_plain(x: Any, *others: Any) -> bool:
+    """Whether the kernels here are meant for such arrays; the others are left to the definition."""
+    arrays = [x, *[other for other in others if other is not None]]
+    if x.size == 0 or x.dtype.kind != "f" or any([other.dtype != x.dtype for other in arrays]):
+        return False
+    return x.flags.c_contiguous or channels_last(x).flags.c_contiguous
+
+
+def channel_moments(x: Any) -> tuple[Any, Any]:
+    if not _is_plain(x):
+        return generic.channel_moments(namespace_of(x), x)
+    how = _Channels(x)
+    data = how.view(x)
+    found: dict[tuple[int, int], tuple[int, Any, Any]] = {}
+
+    def work(cuts: list[tuple[int, int]]) -> None:
+        for a, b in cuts:
+            block = data[a:b]
+            count = block.size // how.count
+            mean = how.sums(block) / count
+            space = np.subtract(block, how.spread(mean), out=space_for("centred", block.shape, x.dtype))
+            off = how.sums(space)  # what rounding has left of the mean
+            np.multiply(space, space, out=space)
+            found[a, b] = count, mean + off / count, how.sums(space) - off * off / count
+
+    each(how.cuts, x.size * PARALLEL, work)
+    total, mean, squares = found[how.cuts[0]]
+    for cut in how.cuts[1:]:  # Chan, Golub and LeVeque 1979: the squares about a common mean
+        count, other, more = found[cut]
+        step = other - mean
+        mean = mean + step * (count / (total + count))
+        squares = squares + more + step * step * (total * count / (total + count))
+        total += count
+    return mean.astype(x.dtype), (squares / total).astype(x.dtype)
+
+
+def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, *, eps: float, own: bool) -> Any:
+    if not _is_plain(x, weight, bias, mean, variance):
+        return generic.batch_norm(namespace_of(x), x, weight, bias, mean, variance, eps=eps, own=own)
+    scale = 1 / np.sqrt(variance.astype(np.float64) + eps)
+    if weight is not None:
+        scale = scale * weight
+    shift = -mean * scale if bias is None else bias - mean * scale
+    how, y = _Channels(x), np.empty_like(x)
+    data, target = how.view(x), how.view(y)
+    scales, shifts = how.spread(scale), how.spread(shift)
+
+    def work(cuts: list[tuple[int, int]]) -> None:
+        for a, b in cuts:
+            block = np.multiply(data[a:b], scales, out=target[a:b])
+            np.add(block, shifts, out=block)
+
+    each(how.cuts, x.size * PARALLEL, work)
+    return y
+
+
+def batch_norm_backward(
+    g: Any, x: Any, weight: Any, mean: Any, variance: Any, *, eps: float, own: bool
+) -> tuple[Any, Any, Any]:
+    if not _is_plain(x, g, weight, mean, variance):
+        how = {"eps": eps, "own": own}
+        return generic.batch_norm_backward(namespace_of(x), g, x, weight, mean, variance, **how)
+    how = _Channels(x)
+    dx = np.empty_like(x)
+    data, given, target = how.view(x), how.view(how.alike(g, x)), how.view(dx)
+    sums: dict[tuple[int, int], tuple[Any, Any]] = {}
+    means = how.spread(mean)
+
+    def add_up(cuts: list[tuple[int, int]]) -> None:
+        for a, b in cuts:
+            space = np.subtract(data[a:b], means, out=space_for("centred", data[a:b].shape, x.dtype))
+            np.multiply(space, given[a:b], out=space)
+            sums[a, b] = how.sums(given[a:b]), how.sums(space)
+
+    each(how.cuts, x.size * PARALLEL, add_up)
+    of_bias = np.add.reduce([sums[cut][0] for cut in how.cuts], axis=0)
+    scale = 1 / np.sqrt(variance.astype(np.float64) + eps)
+    of_weight = np.add.reduce([sums[cut][1] for cut in how.cuts], axis=0) * scale
+    # dx = scale weight (g - of_bias / n - z of_weight / n) with z = (x - mean) scale, as factors of g and x
+    factor = scale if weight is None else scale * weight
+    factors = how.spread(factor)
+    slope = -factor * scale * of_weight / how.places
+    slopes, rest = how.spread(slope), how.spread(-factor * of_bias / how.places - slope * mean)
+
+    def spread(cuts: list[tuple[int, int]]) -> None:
+        for a, b in cuts:
+            block = np.multiply(given[a:b], factors, out=target[a:b])
+            if own:
+                space = np.multiply(data[a:b], slopes, out=space_for("centred", block.shape, x.dtype))
+                np.add(space, rest, out=space)
+                np.add(block, space, out=block)
+
+    each(how.cuts, x.size * PARALLEL, spread)
+    return dx, of_weight.astype(x.dtype), of_bias.astype(x.dtype)
