@@ -18,16 +18,6 @@ def _silu(xp: Any, g: Any, y: Any, x: Any) -> Any:
     return g * (s * (1 + x * (1 - s)))
 
 
-def _gelu(xp: Any, g: Any, y: Any, x: Any, *, approximate: str) -> Any:
-    if approximate == "none":
-        density = xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
-        return g * (0.5 * (1 + xp.erf(x * math.sqrt(0.5))) + x * density)
-    near = xp.clip(x, -10, 10)  # as in the kernel: there the tanh is flat, and 0 times an overflow would be nan
-    scale = math.sqrt(2 / math.pi)
-    t = xp.tanh(scale * (near + 0.044715 * near * near * near))
-    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (scale * (1 + 0.134145 * near * near)))
-
-
 def _softmax(xp: Any, g: Any, y: Any, x: Any, *, axis: Any) -> Any:
     return y * (g - xp.sum(g * y, axis=axis, keepdims=True))
 
@@ -69,6 +59,13 @@ def _binary_cross_entropy(xp: Any, g: Any, y: Any, p: Any, target: Any) -> Any:
 def _binary_cross_entropy_target(xp: Any, g: Any, y: Any, p: Any, target: Any) -> Any:
     log_p, log_q = clamped_logs(xp, p)
     return g * (log_q - log_p)
+
+
+def _linear_input(xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None) -> Any:
+    if x.ndim <= 2:
+        return xp.matmul(g, weight)
+    rows = xp.reshape(g, (math.prod(x.shape[:-1]), weight.shape[0]))  # as one: many small products are slower
+    return xp.reshape(xp.matmul(rows, weight), x.shape)
 
 
 def _linear_weight(xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None) -> Any:
@@ -119,14 +116,14 @@ VJPS: dict[str, Any] = {
     "sigmoid": (lambda xp, g, y, x: g * (y * (1 - y)),),
     "softplus": (_softplus,),
     "silu": (_silu,),
-    "gelu": (_gelu,),
+    "gelu": (lambda xp, g, y, x, *, approximate: xp.gelu_backward(g, y, x, approximate=approximate),),
     "softmax": (_softmax,),
     "log_softmax": (_log_softmax,),
     "pick_class": (_pick_class, None),
     "softmax_cross_entropy": _softmax_cross_entropy,
     "sigmoid_cross_entropy": (lambda xp, g, y, x, t: g * (xp.sigmoid(x) - t), lambda xp, g, y, x, t: -g * x),
     "binary_cross_entropy": (_binary_cross_entropy, _binary_cross_entropy_target),
-    "linear": (lambda xp, g, y, x, weight, bias=None: xp.matmul(g, weight), _linear_weight, _linear_bias),
+    "linear": (_linear_input, _linear_weight, _linear_bias),
     "standardized": (_standardized,),
     "rows_at": (_rows_at, None),
     "horner": (_horner, _horner_coefficients),

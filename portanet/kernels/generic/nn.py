@@ -44,6 +44,17 @@ def gelu(xp: Any, x: Any, *, approximate: str) -> Any:
     return 0.5 * x * (1 + xp.tanh(math.sqrt(2 / math.pi) * (near + 0.044715 * near * near * near)))
 
 
+def gelu_backward(xp: Any, g: Any, y: Any, x: Any, *, approximate: str) -> Any:
+    """The cotangent of x from that of y = gelu(x); y is there for kernels that get Phi(x) from it."""
+    if approximate == "none":
+        density = xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+        return g * (0.5 * (1 + xp.erf(x * math.sqrt(0.5))) + x * density)
+    near = xp.clip(x, -10, 10)  # as in the kernel: there the tanh is flat, and 0 times an overflow would be nan
+    scale = math.sqrt(2 / math.pi)
+    t = xp.tanh(scale * (near + 0.044715 * near * near * near))
+    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (scale * (1 + 0.134145 * near * near)))
+
+
 def softmax(xp: Any, x: Any, *, axis: Any) -> Any:
     """exp(x) / sum(exp(x)) over an axis, several, or all (None)."""
     # The largest is taken off first: exp overflows above 88 in float32.
