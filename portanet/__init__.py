@@ -51,6 +51,8 @@ from portanet.backend import (
 from portanet.backend import (
     use_backend as use_backend,
 )
+from portanet.compiled import CompiledStep as CompiledStep
+from portanet.compiled import compile as compile
 from portanet.dtypes import DType as DType
 from portanet.namespace import *  # noqa: F403
 from portanet.namespace import __array_namespace_info__ as __array_namespace_info__

@@ -23,6 +23,7 @@ from portanet.backend import Backend, get_backend, load
 from portanet.dtypes import DType, as_dtype
 from portanet.kernels.generic.random import parts, philox
 from portanet.library import HOST, Library, namespace_of
+from portanet.plan.recorder import active
 from portanet.tensor import Tensor
 
 __all__ = ["Generator"]
@@ -361,9 +362,14 @@ class _Place:
     def draw(self, generator: Generator, kernel: str, words: int, *, pairs: bool = False, **options: Any) -> Any:
         """A raw array of the shape; so many words are taken for each of its numbers, in ``pairs`` for an even count."""
         count = self.count + self.count % 2 if pairs else self.count
-        key, counter = generator._taken(words * count)
-        raw = getattr(self.maker, kernel)(self.count, key=key, counter=counter, device=self.where, **options)
-        return self.maker.reshape(raw, self.shape)
+
+        def drawn() -> Any:
+            key, counter = generator._taken(words * count)
+            raw = getattr(self.maker, kernel)(self.count, key=key, counter=counter, device=self.where, **options)
+            return self.maker.reshape(raw, self.shape)
+
+        recorder = active.get()
+        return drawn() if recorder is None else recorder.draw(generator, drawn)
 
     def like(self, number: float, raw: Any) -> Any:
         """A number as an array beside ``raw``: rounded to its dtype once, the same way on every library."""

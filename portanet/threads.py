@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -47,7 +47,7 @@ def usable() -> int:
     return _before if _inside else int(blas.get_num_threads())
 
 
-def run(tasks: list[Callable[[], Any]]) -> None:
+def run(tasks: Sequence[Callable[[], Any]]) -> None:
     """Run the tasks, spread over the threads that may be used; raises what the first that failed raised."""
     threads = min(usable(), len(tasks))
     if threads < 2:

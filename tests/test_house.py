@@ -18,7 +18,7 @@ LIBRARIES = {"numpy", "cupy", "cupyx", "torch", "jax", "jaxlib", "dpnp", "array_
 # A module stands on the floor of the longest entry that its name begins with; it imports from its own floor or below.
 FLOORS = {
     "portanet.dtypes": 0, "portanet.library": 0, "portanet.backend": 0, "portanet.kernels": 0, "portanet.host": 0,
-    "portanet.threads": 0,
+    "portanet.plan": 0, "portanet.threads": 0,
     "portanet.reads": 0,
     "portanet.tape": 1,
     "portanet.vjps": 2,
@@ -28,6 +28,7 @@ FLOORS = {
     "portanet.nn.module": 5, "portanet.nn.parameter": 5, "portanet.nn.hooks": 5, "portanet.nn.state": 5,
     "portanet.nn.modules": 6, "portanet.nn.features": 6, "portanet.nn.utils": 6, "portanet.nn": 6,
     "portanet.optim": 6, "portanet.data": 6, "portanet.metrics": 6,
+    "portanet.lifting": 7, "portanet.replay": 7, "portanet.traced": 7, "portanet.compiled": 7,
     "portanet.training": 7, "portanet.serialization": 7, "portanet.testing": 7,
     "portanet": 8,
 }  # fmt: skip

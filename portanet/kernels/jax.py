@@ -17,6 +17,10 @@ def device_of(x: Any) -> Any:
     return None if isinstance(x, jax.core.Tracer) else x.device
 
 
+def tracer() -> Any:
+    return jax.jit
+
+
 def set_at(x: Any, values: Any, *, key: Any) -> Any:
     return x.at[key].set(values)
 

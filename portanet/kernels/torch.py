@@ -12,6 +12,14 @@ def to_host(x: Any) -> Any:
     return x.detach().resolve_conj().resolve_neg().cpu().numpy()
 
 
+def tracer() -> Any:
+    return torch.compile
+
+
+def traced_number(x: float) -> Any:
+    return torch.tensor(x, dtype=torch.float64)  # as a number it would be compiled in; without axes it widens nothing
+
+
 def scatter_add(x: Any, indices: Any, updates: Any) -> Any:
     return torch.index_add(x, 0, indices, updates)
 

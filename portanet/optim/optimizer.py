@@ -22,6 +22,7 @@ from portanet.optim.state import (
     unflattened,
     wrapped,
 )
+from portanet.plan.recorder import Refused, active
 from portanet.tensor import Tensor
 
 __all__ = ["Optimizer"]
@@ -179,10 +180,19 @@ class Optimizer:
         >>> [optimizer.step(closure) for _ in range(3)]
         [9.0, 2.25, 0.5625]
         """
+        recorder = active.get()
+        if recorder is not None:  # the step is being recorded for `portanet.compile`, and made in the replay
+            if closure is not None:
+                raise Refused(f"{self._name}.step(closure) decides by the loss how often it is computed")
+            return recorder.advance(self)
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        self._step()
+        return loss
+
+    def _step(self) -> None:
         work = []
         for group in self.param_groups:  # all of them first: where one does not fit, nothing has been changed
             options = self._options(group)
@@ -195,7 +205,6 @@ class Optimizer:
         for p, g, state, options in work:
             self._advance(p, g._raw, state, options)
         self.step_called = True
-        return loss
 
     def _advance(self, p: Tensor, g: Any, state: State, options: dict[str, Any]) -> None:
         """Give one parameter its next value: in its own memory if nobody else knows of that, else in new memory."""

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from portanet.optim.optimizer import Optimizer
+from portanet.plan.recorder import refuse_while_recording
 
 __all__ = ["LRScheduler", "Schedule"]
 
@@ -26,6 +27,7 @@ class Schedule:
         return [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def _set(self, rates: list[float]) -> None:
+        refuse_while_recording(f"{type(self).__name__}.step()")
         for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = float(lr)  # a lambda may well give a NumPy number, which would widen float32
         self._last_lr = self._rates()

@@ -6,8 +6,10 @@ Every function takes the namespace first; callers use it without: ``namespace_of
 from portanet.kernels.generic.arrays import *  # noqa: F403
 from portanet.kernels.generic.attention import *  # noqa: F403
 from portanet.kernels.generic.bessel import *  # noqa: F403
+from portanet.kernels.generic.compilers import *  # noqa: F403
 from portanet.kernels.generic.convolution import *  # noqa: F403
 from portanet.kernels.generic.gamma import *  # noqa: F403
+from portanet.kernels.generic.layer_norm import *  # noqa: F403
 from portanet.kernels.generic.linalg import *  # noqa: F403
 from portanet.kernels.generic.nn import *  # noqa: F403
 from portanet.kernels.generic.norm import *  # noqa: F403

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from typing import Any
 
 from portanet.kernels.numpy.activations import *  # noqa: F403
 from portanet.kernels.numpy.arrays import *  # noqa: F403
 from portanet.kernels.numpy.attention import *  # noqa: F403
 from portanet.kernels.numpy.convolution import *  # noqa: F403
+from portanet.kernels.numpy.layer_norm import *  # noqa: F403
 from portanet.kernels.numpy.nn import *  # noqa: F403
 from portanet.kernels.numpy.norm import *  # noqa: F403
 from portanet.kernels.numpy.optim import *  # noqa: F403
 from portanet.kernels.numpy.pooling import *  # noqa: F403
 from portanet.kernels.numpy.random import *  # noqa: F403
 from portanet.kernels.numpy.recurrent import *  # noqa: F403
+from portanet.plan.recorded import whole
+
+# These families work in memory of their own making, in blocks and threads: a recording takes a call of them for one.
+for _family in ("activations", "attention", "convolution", "layer_norm", "norm", "pooling", "recurrent"):
+    _module = sys.modules[f"{__name__}.{_family}"]
+    for _name, _kernel in vars(_module).items():
+        if inspect.isfunction(_kernel) and _kernel.__module__ == _module.__name__ and not _name.startswith("_"):
+            globals()[_name] = whole(_kernel)
 
 # Special functions: SciPy's where it is installed, the generic ones where it is not; betaln always, being more exact.
 _SCIPY = frozenset(

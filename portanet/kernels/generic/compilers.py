@@ -1,0 +1,21 @@
+"""What a library has to run a step faster than call by call: see `portanet.compile`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def is_replayed(xp: Any) -> bool:
+    """Whether a recording of calls can be replayed on the library's arrays: they can be written to."""
+    return False
+
+
+def tracer(xp: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]] | None:
+    """What makes a fast function of a pure one by tracing it, or None."""
+    return None
+
+
+def traced_number(xp: Any, x: float) -> Any:
+    """A Python number as an argument of a traced function that may be another one in the next call."""
+    return x

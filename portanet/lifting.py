@@ -1,0 +1,99 @@
+"""What goes into and comes out of a compiled step: its state, and the arrays inside of its arguments and results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portanet.library import libraries
+from portanet.nn.module import Module
+from portanet.optim.optimizer import Optimizer
+from portanet.plan.recorder import Refused
+from portanet.tensor import Tensor
+
+__all__ = ["State", "collected", "flattened", "rebuilt"]
+
+
+class State:
+    """What a step reads and changes besides its arguments: the Tensors of modules and optimizers, and single ones.
+
+    Raises TypeError for anything else.
+    """
+
+    def __init__(self, given: Any) -> None:
+        self.modules: list[Module] = []
+        self.optimizers: list[Optimizer] = []
+        tensors: list[Tensor] = []
+        for one in given if isinstance(given, (tuple, list)) else (given,):
+            if isinstance(one, Module):
+                self.modules += list(one.modules())
+                tensors += [*one.parameters(), *one.buffers()]
+            elif isinstance(one, Optimizer):
+                self.optimizers.append(one)
+                tensors += [p for group in one.param_groups for p in group["params"]]
+            elif isinstance(one, Tensor):
+                tensors.append(one)
+            else:
+                raise TypeError(
+                    f"compile: the state is made of Modules, Optimizers and Tensors, saw {type(one).__name__}; write "
+                    "state=(model, optimizer)."
+                )
+        self.tensors = list({id(t): t for t in tensors}.values())
+
+    def modes(self) -> list[bool]:
+        """Which modules are training: another mode is another computation."""
+        return [module.training for module in self.modules]
+
+
+def flattened(tree: Any) -> tuple[list[Any], Any]:
+    """The raw arrays in nested tuples, lists and dicts, and the form of the rest: equal forms compute alike.
+
+    Raises `Refused` for a Tensor that requires grad: its gradient would be lost.
+    """
+    arrays: list[Any] = []
+    return arrays, _form(tree, arrays)
+
+
+def _form(tree: Any, arrays: list[Any]) -> Any:
+    if isinstance(tree, Tensor):
+        if tree._node is not None:
+            raise Refused("an argument requires grad, whose gradient would not come out; put it into the state")
+        raw = tree._raw
+        arrays.append(raw)
+        return Tensor, type(raw), raw.shape, raw.dtype
+    if type(tree) in libraries:
+        arrays.append(tree)
+        return type(tree), tree.shape, tree.dtype
+    if isinstance(tree, (tuple, list)):
+        return type(tree), *[_form(one, arrays) for one in tree]
+    if isinstance(tree, dict):
+        return dict, *[(key, _form(one, arrays)) for key, one in tree.items()]
+    return type(tree), tree
+
+
+def collected(tree: Any) -> list[Any]:
+    """The raw arrays in nested tuples, lists and dicts, of Tensors too, in order."""
+    if isinstance(tree, Tensor):
+        return [tree._raw]
+    if type(tree) in libraries:
+        return [tree]
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    return [x for one in tree for x in collected(one)] if isinstance(tree, (tuple, list)) else []
+
+
+def rebuilt(tree: Any, arrays: list[Any]) -> Any:
+    """The tree with these arrays in the places of its own, in order; Tensors are new ones."""
+    return _rebuilt(tree, iter(arrays))
+
+
+def _rebuilt(tree: Any, arrays: Any) -> Any:
+    if isinstance(tree, Tensor):
+        return Tensor(next(arrays))
+    if type(tree) in libraries:
+        return next(arrays)
+    if isinstance(tree, (tuple, list)):
+        made = [_rebuilt(one, arrays) for one in tree]
+        return type(tree)(*made) if hasattr(tree, "_fields") else type(tree)(made)
+    if isinstance(tree, dict):
+        return {key: _rebuilt(one, arrays) for key, one in tree.items()}
+    return tree

@@ -1,0 +1,85 @@
+"""An optimizer's step on flat memory: one call of the rule for all the parameters of a group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portanet.library import PYTHON_SCALARS
+from portanet.optim.optimizer import Optimizer
+from portanet.plan.flat import Flat
+from portanet.tensor import Tensor
+
+__all__ = ["GroupStep"]
+
+
+class GroupStep:
+    """The step of one group, whose parameters are the parts of ``values`` and whose gradients those of ``gradients``.
+
+    It changes the optimizer's state as `Optimizer.step` would, to the same bits, and reads the hyperparameters anew at
+    each call, so that a schedule has its way.
+
+    Args:
+        optimizer: whose rule it is.
+        group: one of its ``param_groups``.
+        params: the parameters, each holding the part of ``values`` at its position.
+        given: which of them have a gradient.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        group: dict[str, Any],
+        params: list[Tensor],
+        values: Flat,
+        gradients: Flat,
+        given: list[bool],
+    ) -> None:
+        self.optimizer, self.group, self.params = optimizer, group, params
+        self.values, self.gradients, self.given = values, gradients, given
+        self.states: dict[str, Flat] = {}
+
+    def __call__(self) -> None:
+        optimizer = self.optimizer
+        optimizer.step_called = True
+        options = optimizer._options(self.group)
+        in_place = optimizer._in_place(self.values.whole)
+        numbers = self._gathered() if in_place is not None and all(self.given) else None
+        if in_place is not None and numbers is not None:
+            state = {name: flat.whole for name, flat in self.states.items()} | numbers
+            if in_place(self.values.whole, self.gradients.whole, state, **options):
+                if numbers:
+                    for p in self.params:
+                        optimizer.state[p].update({name: state[name] for name in numbers})
+                return
+        for i, p in enumerate(self.params):
+            if self.given[i]:
+                optimizer._advance(p, self.gradients.parts[i], optimizer.state.get(p, {}), options)
+                p._raw = self.values.put(i, p._raw)
+        self._gathered()  # what the first step of a rule keeps may be the gradient's own memory
+
+    def _gathered(self) -> dict[str, Any] | None:
+        """The arrays of the state brought to flat memory where they are not; the numbers of it, or None where the
+        parameters differ in what they have."""
+        states = [self.optimizer.state.get(p, {}) for p in self.params]
+        names = states[0].keys()
+        if any([state.keys() != names for state in states]):
+            return None
+        numbers = {name: value for name, value in states[0].items() if type(value) in PYTHON_SCALARS}
+        for name in names:
+            if name in numbers:
+                if any([state[name] != numbers[name] for state in states]):
+                    return None
+                continue
+            flat = self.states.get(name)
+            there = flat is not None and all([state[name]._raw is part for state, part in zip(states, flat.parts)])
+            if flat is None or not there or not flat.untouched():
+                self.states[name] = self._brought(name, states)
+        return numbers
+
+    def _brought(self, name: str, states: list[Any]) -> Flat:
+        """Flat memory of its own for one array of the state; whoever holds the old arrays keeps them."""
+        flat = Flat([p.shape for p in self.params], self.values.whole.dtype)
+        for i, state in enumerate(states):
+            state[name] = Tensor(flat.put(i, state[name]._raw))
+        flat.settle()
+        return flat

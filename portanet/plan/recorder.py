@@ -1,0 +1,161 @@
+"""The list of calls that a recording makes, and the memory that they work in."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+
+class Refused(Exception):
+    """What was asked of a recorded array cannot be replayed; the message says what and why."""
+
+
+class Stale(Exception):
+    """A truth value that steered the recording came out otherwise: these inputs take another way."""
+
+
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+# The recording that is being made in this thread or task: what has effects of its own asks, and records itself whole.
+active: ContextVar[Recorder | None] = ContextVar("portanet_recording_plan", default=None)
+
+
+class Memory:
+    """The memory of one result. When the last array on it is forgotten, later results of its form may take it over:
+    the replay makes the same calls in the same order, so nobody needs it then either."""
+
+    __slots__ = ("buffer", "recorder", "reusable")
+
+    def __init__(self, recorder: Recorder, buffer: Any, reusable: bool) -> None:
+        self.recorder = recorder
+        self.buffer = buffer
+        self.reusable = reusable
+
+    def __del__(self) -> None:
+        if self.reusable:
+            self.recorder.spare[form_of(self.buffer)].append(self.buffer)
+
+
+def form_of(x: Any) -> tuple[Any, ...]:
+    """What two arrays must have in common for one to take the place of the other."""
+    return x.shape, x.dtype, x.strides
+
+
+class Recorder:
+    """Runs calls as they come and writes them down.
+
+    Attributes:
+        calls: (function, arguments, options) in order; the arguments are arrays at fixed places.
+        spare: memory that nobody needs any more at this point, by its form.
+        committed: what will have had an effect beyond the plan's own memory; "" as long as nothing has.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.spare: defaultdict[tuple[Any, ...], list[Any]] = defaultdict(list)
+        self.committed = ""
+        self._effects = 0  # where among the calls the first with an effect stands
+        self._moves: list[tuple[int, Memory, Any]] = []
+
+    def add(self, function: Callable[..., Any], *args: Any, **options: Any) -> None:
+        """Write down a call that has been made."""
+        self.calls.append((function, args, options))
+
+    def place(self, value: Any) -> Memory:
+        """Memory for a result that was computed just now, holding it: spare memory of its form, or its own."""
+        value = np.asarray(value)
+        spare = self.spare.get(form_of(value))
+        if spare:
+            buffer = spare.pop()
+            np.copyto(buffer, value)
+        else:
+            # A view, such as a reshaped copy is, must not stand for new memory.
+            buffer = value if value.base is None and value.flags.writeable else value.copy("K")
+        return Memory(self, buffer, True)
+
+    def commit(self, function: Callable[[], None], what: str) -> None:
+        """Write down a call that has effects beyond the plan's memory, without making it."""
+        self.effects_follow(what)
+        self.calls.append((function, (), {}))
+
+    def effects_follow(self, what: str) -> None:
+        """From here on calls write to more than the plan's own memory."""
+        if not self.committed:
+            self.committed = what
+            self._effects = len(self.calls)
+
+    def move(self, value: Any, memory: Memory, target: Any) -> None:
+        """Have an array lie at ``target`` too: by a copy here, unless it can be computed there in the first place."""
+        self._moves.append((len(self.calls), memory, target))
+        np.copyto(target, value)
+        self.add(np.copyto, target, value)
+
+    def guard(self, value: Any) -> bool:
+        """The truth value of an array, which the replay compares: if it differs, the recording does not apply."""
+        if self.committed:
+            raise Refused(f"a truth value is asked for after {self.committed}, when there is no way back")
+        truth = bool(value)
+        self.calls.append((_compared, (value, truth), {}))
+        return truth
+
+    def draw(self, generator: Any, drawn: Callable[[], Any]) -> Any:
+        """A draw of random numbers, by a function that makes it and moves the generator on."""
+        raise Refused("random numbers are drawn, and this recording has no place for that")
+
+    def advance(self, optimizer: Any) -> None:
+        """An optimizer's step: a recorder that knows of optimizers writes it down."""
+        raise Refused(f"{type(optimizer).__name__}.step() has effects that this recording has no place for")
+
+    def finished(self) -> tuple[list[Callable[[], Any]], list[Callable[[], Any]], dict[int, Any]]:
+        """The calls ready to be made, before and from the first effect on; and where arrays that moved are now, by the
+        identity of the array in the recording."""
+        moved: dict[int, Any] = {}
+        needless = set()
+        bases = {id(x.base) for call in self.calls for x in _arrays(call[1:]) if x.base is not None}
+        for index, memory, target in self._moves:
+            value = self.calls[index][1][1]
+            whole = memory.reusable and value is memory.buffer and id(value) not in bases and id(value) not in moved
+            if whole and value.strides == target.strides:
+                moved[id(value)] = target
+                needless.add(index)
+        bound = [functools.partial(f, *_replaced(a, moved), **_replaced(o, moved)) for f, a, o in self.calls]
+        before = [call for i, call in enumerate(bound[: self._effects]) if i not in needless]
+        return before, [call for i, call in enumerate(bound) if i >= self._effects and i not in needless], moved
+
+    def reads(self, place: Any) -> bool:
+        """Whether some call is given this array or a view of it."""
+        return any([x is place or x.base is place for call in self.calls for x in _arrays(call[1:])])
+
+
+def _arrays(tree: Any) -> list[Any]:
+    if isinstance(tree, np.ndarray):
+        return [tree]
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    return [x for one in tree for x in _arrays(one)] if isinstance(tree, (tuple, list)) else []
+
+
+def _replaced(tree: Any, moved: dict[int, Any]) -> Any:
+    if isinstance(tree, np.ndarray):
+        return moved.get(id(tree), tree)
+    if isinstance(tree, dict):
+        return {name: _replaced(one, moved) for name, one in tree.items()}
+    if isinstance(tree, (tuple, list)) and not hasattr(tree, "_fields"):
+        return type(tree)([_replaced(one, moved) for one in tree])
+    return tree
+
+
+def _compared(value: Any, expected: bool) -> None:
+    if bool(value) is not expected:
+        raise Stale
+
+
+def refuse_while_recording(what: str) -> None:
+    """Raise `Refused` where a computation is being recorded: ``what`` would happen once and never again."""
+    if active.get() is not None:
+        raise Refused(f"{what} has effects in Python, which a replay does not repeat; call it outside of the step")

@@ -1,0 +1,239 @@
+"""A step recorded as a plan: its state lifted to fixed places, its calls replayed, its effects put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from portanet.library import namespace_of
+from portanet.lifting import State, collected, rebuilt
+from portanet.optim.flat import GroupStep
+from portanet.optim.optimizer import Optimizer
+from portanet.plan.flat import Flat, references
+from portanet.plan.recorded import Recorded, adopt, fixed, record
+from portanet.plan.recorder import Recorder, Refused, active
+from portanet.tape import Leaf
+from portanet.tensor import Tensor
+
+__all__ = ["Replay", "Touched"]
+
+
+class Touched(Exception):
+    """Somebody has come to hold an array that the next replay would write to: a new recording has new arrays."""
+
+
+class _StepRecorder(Recorder):
+    """A recorder that knows of generators and optimizers."""
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__()
+        self.replay = replay
+        self.generators: dict[int, tuple[Any, Any]] = {}  # each that was drawn from, and its state before
+
+    def draw(self, generator: Any, drawn: Callable[[], Any]) -> Any:
+        self.generators.setdefault(id(generator), (generator, generator.get_state()))
+        return record(self, drawn, (), {})
+
+    def advance(self, optimizer: Optimizer) -> None:
+        if not any([optimizer is known for known in self.replay.state.optimizers]):
+            raise Refused(f"{type(optimizer).__name__}.step() is called, which is not in state=(...)")
+        for step in self.replay.steps_of(self, optimizer):
+            self.commit(step, f"{type(optimizer).__name__}.step()")
+
+
+class Replay:
+    """One recording of a step, for arguments of one form.
+
+    Args:
+        step: the function. It is called once, without effect on the state, to be recorded.
+        state: what it reads and changes.
+        args, options: its arguments.
+        form: what they have in common with those of later calls.
+
+    Raises:
+        Refused: something in the step cannot be replayed; the message says what. All is then as it was.
+    """
+
+    def __init__(self, step: Callable[..., Any], state: State, args: Any, options: Any, form: Any) -> None:
+        adopt()
+        self.state = state
+        self.form, self.modes = form, state.modes()
+        arrays = collected((args, options))
+        self.groups: list[tuple[Optimizer, dict[str, Any], list[Tensor], Flat]] = []
+        self.places = self._places()
+        self.leaves = [t._node for t in state.tensors if type(t._node) is Leaf]
+        self.bare = [leaf.grad is None for leaf in self.leaves]
+        self.sources = [_copied(x) for x in arrays]  # the arguments of a replay are copied to here
+        self.grads = [None if leaf.grad is None else _copied(leaf.grad._raw) for leaf in self.leaves]  # and grads here
+        self.gradients: list[Flat] = []
+        self.at_hand: dict[int, Any] = {}  # where a gradient of the recording will lie
+        self.settled = False
+        recorder = _StepRecorder(self)
+        before = [t._raw for t in state.tensors], [leaf.grad for leaf in self.leaves]
+        token = active.set(recorder)
+        try:
+            raws = [fixed(recorder, flat.put(i, t._raw)) for t, (flat, i) in zip(state.tensors, self.places)]
+            for t, raw in zip(state.tensors, raws):
+                t._raw = raw
+            for leaf, grad in zip(self.leaves, self.grads):
+                leaf.grad = None if grad is None else Tensor(fixed(recorder, grad))
+            given = rebuilt((args, options), [fixed(recorder, x) for x in self.sources])
+            result = step(*given[0], **given[1])
+            self._finish(recorder, result, raws)
+        finally:
+            active.reset(token)
+            for t, old in zip(state.tensors, before[0]):
+                t._raw = old
+            for leaf, old in zip(self.leaves, before[1]):
+                leaf.grad = old
+            for generator, earlier in recorder.generators.values():
+                generator.set_state(earlier)
+        self.generators = [generator for generator, _ in recorder.generators.values()]
+
+    # ----------------------------------------------------------------------------------------------------- recording
+
+    def _places(self) -> list[tuple[Flat, int]]:
+        """For each Tensor of the state the flat memory it goes to; what an optimizer steps together lies together."""
+        found: dict[int, tuple[Flat, int]] = {}
+        for optimizer in self.state.optimizers:
+            for group in optimizer.param_groups:
+                for params in _by_dtype([p for p in group["params"] if id(p) not in found]):
+                    self.groups.append((optimizer, group, params, _flat(params, found)))
+        for tensors in _by_dtype([t for t in self.state.tensors if id(t) not in found]):
+            _flat(tensors, found)
+        return [found[id(t)] for t in self.state.tensors]
+
+    def steps_of(self, recorder: Recorder, optimizer: Optimizer) -> list[GroupStep]:
+        """The steps of an optimizer's groups, with the gradients that there are now."""
+        steps = []
+        for owner, group, params, values in self.groups:
+            if owner is optimizer:
+                gradients = self._collect(recorder, [p.grad for p in params], params)
+                given = [p.grad is not None for p in params]
+                steps.append(GroupStep(optimizer, group, params, values, gradients, given))
+        return steps
+
+    def _collect(self, recorder: Recorder, grads: list[Tensor | None], like: list[Tensor]) -> Flat:
+        """Flat memory in which these gradients will lie."""
+        flat = Flat([t.shape for t in like], like[0]._raw.dtype)
+        for i, grad in enumerate(grads):
+            if grad is not None:
+                if not isinstance(grad._raw, Recorded):
+                    raise Refused("a gradient comes from elsewhere; only what the step computes can be replayed")
+                recorder.move(grad._raw.value, grad._raw.memory, flat.parts[i])
+                self.at_hand[id(grad._raw.value)] = flat.parts[i]
+        self.gradients.append(flat)
+        return flat
+
+    def _finish(self, recorder: Recorder, result: Any, raws: list[Any]) -> None:
+        """What follows a replay: new values of the state, gradients, results."""
+        late = [
+            leaf.grad for leaf in self.leaves if leaf.grad is not None and id(_value(leaf.grad)) not in self.at_hand
+        ]
+        for grads in _by_dtype(late):
+            self._collect(recorder, list(grads), grads)
+        self.ends = [None if leaf.grad is None else self.at_hand[id(_value(leaf.grad))] for leaf in self.leaves]
+        results = collected(result)
+        recorder.effects_follow("the state has changed")
+        backs = [(place, t._raw) for t, place, raw in zip(self.state.tensors, self.places, raws) if t._raw is not raw]
+        # Of what comes from outside first a copy: it may be written to by another of these.
+        for (flat, i), new in [(place, _own(recorder, new)) for place, new in backs]:
+            if new.shape != flat.parts[i].shape or new.dtype != flat.parts[i].dtype:
+                raise Refused(f"a state of shape {flat.parts[i].shape} gets another shape or dtype: {new.shape}")
+            recorder.add(flat.put, i, new.value)
+        self.reads_grads = [grad is not None and recorder.reads(grad) for grad in self.grads]
+        self.calls, self.effects, moved = recorder.finished()
+        self.results = [moved.get(id(_value(x)), _value(x)) for x in results]
+        self.result = result
+
+    # ----------------------------------------------------------------------------------------------------- replaying
+
+    def fits(self, form: Any) -> bool:
+        """Whether arguments of this form, in the present modes and with the present gradients, take this way."""
+        if form != self.form or self.state.modes() != self.modes:
+            return False
+        return [leaf.grad is None for leaf in self.leaves] == self.bare
+
+    def __call__(self, arrays: list[Any]) -> Any:
+        """The step on these arrays, which are those of the arguments in order.
+
+        Raises `Touched` before anything has changed; any other exception before the first effect leaves the state,
+        the gradients and the generators as they were.
+        """
+        self._return_home()
+        for source, x in zip(self.sources, arrays):
+            source[...] = x
+        olds = [leaf.grad for leaf in self.leaves]
+        for grad, old, read in zip(self.grads, olds, self.reads_grads):
+            if read:
+                grad[...] = old._raw  # type: ignore[union-attr]
+        states = [generator.get_state() for generator in self.generators]
+        try:
+            for call in self.calls:
+                call()
+        except BaseException:
+            for generator, state in zip(self.generators, states):
+                generator.set_state(state)
+            for leaf, grad, read in zip(self.leaves, self.grads, self.reads_grads):
+                if read:  # it may have lain where this replay wrote
+                    leaf.grad = Tensor(_copied(grad))
+            raise
+        for call in self.effects:
+            call()
+        for leaf, end in zip(self.leaves, self.ends):
+            leaf.grad = None if end is None else Tensor(end)
+        if not self.settled:
+            self._settle()
+        return rebuilt(self.result, [_copied(x) for x in self.results])
+
+    def _settle(self) -> None:
+        for flat in self._flats():
+            flat.settle()
+        self._held = references([leaf.grad for leaf in self.leaves])
+        self.settled = True
+
+    def _flats(self) -> list[Flat]:
+        return list({id(flat): flat for flat in [*[flat for flat, _ in self.places], *self.gradients]}.values())
+
+    def _return_home(self) -> None:
+        """Bring the values of the state to their places, where they are not: at first, or when a user set others."""
+        away = [(t, flat, i) for t, (flat, i) in zip(self.state.tensors, self.places) if t._raw is not flat.parts[i]]
+        if self.settled:
+            if references([leaf.grad for leaf in self.leaves]) > self._held:
+                raise Touched
+            gone = [flat for _, flat, _ in away]
+            for flat in self._flats():
+                if not flat.untouched(sum([one is flat for one in gone])):
+                    raise Touched
+        for t, flat, i in away:
+            if t._raw.shape != flat.parts[i].shape or t._raw.dtype != flat.parts[i].dtype:
+                raise Touched
+            t._raw = flat.put(i, t._raw)
+
+
+def _copied(raw: Any) -> Any:
+    return namespace_of(raw).copy(raw)
+
+
+def _value(x: Any) -> Any:
+    """The array at its fixed place, of a recorded array or a Tensor of one."""
+    raw = x._raw if isinstance(x, Tensor) else x
+    return raw.value if isinstance(raw, Recorded) else raw
+
+
+def _own(recorder: Recorder, raw: Any) -> Recorded:
+    recorded = raw if isinstance(raw, Recorded) else fixed(recorder, raw)
+    return recorded if recorded.memory.reusable else recorded.copy()
+
+
+def _by_dtype(tensors: list[Any]) -> list[list[Any]]:
+    found: dict[Any, list[Any]] = {}
+    for t in tensors:
+        found.setdefault(t._raw.dtype, []).append(t)
+    return list(found.values())
+
+
+def _flat(tensors: list[Tensor], found: dict[int, tuple[Flat, int]]) -> Flat:
+    flat = Flat([t.shape for t in tensors], tensors[0]._raw.dtype)
+    found.update({id(t): (flat, i) for i, t in enumerate(tensors)})
+    return flat
