@@ -1,4 +1,4 @@
-"""The kernels of sequences on Tensors: recurrent layers and attention."""
+"""The kernels of sequences on Tensors: recurrent layers, attention, and the normalisation beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from portanet.tensor import Tensor, apply
 
-__all__ = ["attention", "lstm", "packed_attention"]
+__all__ = ["attention", "layer_norm", "lstm", "packed_attention"]
 
 
 def lstm(
@@ -42,6 +42,12 @@ def packed_attention(
     """`attention` in several heads on queries, keys and values that lie side by side in ``x`` (N, L, 3E)."""
     how = {"heads": heads, "causal": causal, "scale": scale}
     found: tuple[Tensor, Tensor] = apply("packed_attention", x, mask, keep, **how, through=_wanted(mask))
+    return found
+
+
+def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, axes: int, eps: float) -> Tensor:
+    """``x`` standardised over its last ``axes`` axes, then scaled and shifted."""
+    found: Tensor = apply("layer_norm", x, weight, bias, axes=axes, eps=eps)
     return found
 
 

@@ -14,6 +14,7 @@ from portanet.vjps import (
     decompositions,
     elementwise,
     indexing,
+    layer_norm,
     linalg,
     nn,
     recurrent,
@@ -37,6 +38,7 @@ for _family in (
     conv,
     recurrent,
     attention,
+    layer_norm,
     special,
 ):
     for _name, _vjps in _family.VJPS.items():

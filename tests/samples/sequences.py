@@ -1,4 +1,4 @@
-"""Samples of recurrent layers and attention."""
+"""Samples of recurrent layers, attention and layer normalisation."""
 
 from __future__ import annotations
 
@@ -63,4 +63,20 @@ ATTENTION = [
     ),
 ]
 
-SAMPLES = [*RECURRENT, *ATTENTION]
+
+def _normed(x: Any, weight: Any = None, bias: Any = None) -> Any:
+    return namespace.layer_norm(x, weight, bias, axes=1, eps=1e-2)
+
+
+NORMS = [
+    Sample("layer_norm", _normed, (signed(2, 3, 4), signed(4, seed=1), signed(4, seed=2))),
+    Sample("layer_norm", _normed, (signed(4),), "one example without parameters"),
+    Sample(
+        "layer_norm",
+        lambda x, w: namespace.layer_norm(x, w, axes=2, eps=0.0),
+        (signed(2, 3, 2), signed(3, 2)),
+        "two axes",
+    ),
+]
+
+SAMPLES = [*RECURRENT, *ATTENTION, *NORMS]

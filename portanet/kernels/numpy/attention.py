@@ -17,6 +17,7 @@ from portanet import threads
 
 _QUERIES = 64  # in a block, where attention is causal
 _CACHED = 1 << 18  # numbers in a block of scores
+_MODERATE = 60.0  # e to this power, times any number of keys, is far from overflow in float32
 _PARALLEL = 1 << 23  # multiplications from which on a second thread pays
 
 
@@ -156,11 +157,11 @@ def _turned_mask(mask: Any, dtype: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=8)
-def _future(keys: int, queries: int) -> Any:
-    """Where key i comes after query j."""
-    later = np.arange(keys)[:, None] > np.arange(queries)
-    later.flags.writeable = False
-    return later
+def _past(keys: int, queries: int, dtype: Any) -> Any:
+    """1 where key i does not come after query j, else 0."""
+    past = (np.arange(keys)[:, None] <= np.arange(queries)).astype(dtype)
+    past.flags.writeable = False
+    return past
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -189,17 +190,45 @@ def _at_once(batch: int, heads: int, block: int) -> int:
     return max(1, min(batch, _CACHED // max(1, heads * block)))
 
 
-def _score(scores: Any, q: Any, k: Any, mask: Any, first: int, causal: bool) -> None:
-    """Fill ``scores`` (n, heads, keys, queries) with k q^T + mask; -inf where the key comes after the query."""
-    np.matmul(k, q.swapaxes(2, 3), out=scores)
+def _score(p: Any, k: Any, turned: Any, mask: Any) -> None:
+    """Fill ``p`` (n, heads, keys, queries) with k q^T + mask."""
+    np.matmul(k, turned, out=p)
     if mask is not None:
-        np.add(scores, mask, out=scores)
-    if causal and scores.shape[2] > first:
-        np.copyto(scores[:, :, first:], -np.inf, where=_future(scores.shape[2] - first, scores.shape[3]))
+        np.add(p, mask, out=p)
+
+
+def _softmax(p: Any, k: Any, turned: Any, mask: Any, first: int, causal: bool) -> tuple[Any, Any]:
+    """Fill ``p`` with the softmax times its sums; returns these and their logarithms.
+
+    Where no score is large, exp overflows nowhere, and where no sum is small, nothing is lost: then, as nearly always,
+    the largest score of each query need not be found and taken off.
+    """
+    ones = np.ones(p.shape[2], p.dtype)
+    own = p[:, :, first:]  # of the keys that some of these queries must not see yet
+    past = _past(own.shape[2], p.shape[3], p.dtype) if causal and own.shape[2] else None
+    _score(p, k, turned, mask)
+    if np.maximum.reduce(p, axis=None) <= _MODERATE:
+        np.exp(p, out=p)
+        if past is not None:
+            np.multiply(own, past, out=own)
+        total = np.matmul(ones, p)
+        if np.minimum.reduce(total, axis=None) >= math.exp(-_MODERATE):
+            return total, np.log(total)
+        _score(p, k, turned, mask)
+    if past is not None:
+        np.copyto(own, -np.inf, where=past == 0)
+    top = np.maximum.reduce(p, axis=2)
+    top[top == -np.inf] = 0  # these queries see no key
+    np.subtract(p, top[:, :, None], out=p)
+    np.exp(p, out=p)
+    total = np.matmul(ones, p)
+    none = total == 0
+    top[none], total[none] = 0, 1
+    return total, top + np.log(total)
 
 
 def _forward(q: Any, k: Any, v: Any, mask: Any, keep: Any, out: Any, logs: Any, causal: bool, scale: float) -> None:
-    batch, heads, length, _ = q.shape
+    batch, heads, length, size = q.shape
     keys = k.shape[2]
     blocks = _blocks(length, keys, causal)
     if keys == 0 or length == 0:
@@ -212,29 +241,20 @@ def _forward(q: Any, k: Any, v: Any, mask: Any, keep: Any, out: Any, logs: Any, 
         buffer = np.empty(count * heads * block, q.dtype)
         for b in range(begin, end, count):
             some = slice(b, min(b + count, end))
-            scaled = q[some] * q.dtype.type(scale)
+            turned = np.multiply(q[some].swapaxes(2, 3), q.dtype.type(scale), order="C")
             for first, last, seen in blocks:
-                shape = (scaled.shape[0], heads, seen, last - first)
+                rows, columns = slice(first, last), slice(0, seen)
+                shape = (turned.shape[0], heads, seen, last - first)
                 p = buffer[: math.prod(shape)].reshape(shape)
-                part = None if mask is None else mask[some, :, :seen, first:last]
-                _score(p, scaled[:, :, first:last], k[some, :, :seen], part, first, causal)
-                top = np.maximum.reduce(p, axis=2, keepdims=True)
-                if mask is not None:
-                    top[top == -np.inf] = 0  # these queries see no key
-                np.subtract(p, top, out=p)
-                np.exp(p, out=p)
-                total = np.add.reduce(p, axis=2, keepdims=True)
-                if mask is not None:
-                    top[total == 0] = 0
-                    total[total == 0] = 1
-                np.divide(p, total, out=p)
+                part = None if mask is None else mask[some, :, columns, rows]
+                total, log = _softmax(p, k[some, :, columns], turned[:, :, :, rows], part, first, causal)
+                logs[some, :, rows] = log
                 if keep is not None:
-                    np.multiply(p, keep[some, :, :seen, first:last], out=p)
-                np.matmul(p.swapaxes(2, 3), v[some, :, :seen], out=out[some, :, first:last])
-                np.log(total, out=total)
-                np.add(top[:, :, 0], total[:, :, 0], out=logs[some, :, first:last])
+                    np.multiply(p, keep[some, :, columns, rows], out=p)
+                summed = np.matmul(p.swapaxes(2, 3), v[some, :, columns])
+                np.divide(summed, total[:, :, :, None], out=out[some, :, rows])
 
-    _spread(work, batch, batch * heads * length * keys * q.shape[3])
+    _spread(work, batch, batch * heads * length * keys * size)
 
 
 def _backward(
@@ -242,7 +262,7 @@ def _backward(
     gq: Any, gk: Any, gv: Any, gmask: Any, causal: bool, scale: float,
 ) -> None:  # fmt: skip
     """Fill ``gq``, ``gk``, ``gv`` and, if it is not None, ``gmask`` (N, heads, L, S)."""
-    batch, heads, length, _ = q.shape
+    batch, heads, length, size = q.shape
     keys = k.shape[2]
     blocks = _blocks(length, keys, causal)[::-1]  # the last sees the most keys: it sets what the others add to
     if keys == 0 or length == 0:
@@ -259,19 +279,25 @@ def _backward(
     def work(begin: int, end: int) -> None:
         buffer = np.empty((2, count * heads * block), q.dtype)
         for b in range(begin, end, count):
-            some = slice(b, min(b + count, end))
-            scaled, most = q[some] * factor, blocks[0][2]
+            some, most = slice(b, min(b + count, end)), blocks[0][2]
+            turned = np.multiply(q[some].swapaxes(2, 3), factor, order="C")
+            given = np.array(gout[some].swapaxes(2, 3), order="C")
             gk[some, :, most:], gv[some, :, most:] = 0, 0
             for first, last, seen in blocks:
                 rows, columns = slice(first, last), slice(0, seen)
-                shape = (scaled.shape[0], heads, seen, last - first)
+                shape = (turned.shape[0], heads, seen, last - first)
                 p, gs = [one[: math.prod(shape)].reshape(shape) for one in buffer]
                 part = None if mask is None else mask[some, :, columns, rows]
-                _score(p, scaled[:, :, rows], k[some, :, columns], part, first, causal)
+                _score(p, k[some, :, columns], turned[:, :, :, rows], part)
                 np.subtract(p, logs[some, :, None, rows], out=p)
+                own = p[:, :, first:]
+                hides = causal and own.shape[2] > 0
+                if hides:  # what is not seen may be large, and must not overflow
+                    np.minimum(own, 0, out=own)
                 np.exp(p, out=p)
-                g = gout[some, :, rows]
-                np.matmul(v[some, :, columns], g.swapaxes(2, 3), out=gs)
+                if hides:
+                    np.multiply(own, _past(*own.shape[2:], q.dtype), out=own)
+                np.matmul(v[some, :, columns], given[:, :, :, rows], out=gs)
                 if keep is not None:
                     np.multiply(gs, keep[some, :, columns, rows], out=gs)
                 np.subtract(gs, level[some, :, None, rows], out=gs)
@@ -282,11 +308,12 @@ def _backward(
                     gmask[some, :, rows, columns] = gs.swapaxes(2, 3)
                 np.matmul(gs.swapaxes(2, 3), k[some, :, columns], out=gq[some, :, rows])
                 if last == length:
-                    np.matmul(p, g, out=gv[some, :, columns])
-                    np.matmul(gs, scaled[:, :, rows], out=gk[some, :, columns])
+                    np.matmul(p, gout[some, :, rows], out=gv[some, :, columns])
+                    np.matmul(gs, q[some, :, rows], out=gk[some, :, columns])
                 else:
-                    gv[some, :, columns] += np.matmul(p, g)
-                    gk[some, :, columns] += np.matmul(gs, scaled[:, :, rows])
+                    gv[some, :, columns] += np.matmul(p, gout[some, :, rows])
+                    gk[some, :, columns] += np.matmul(gs, q[some, :, rows])
             gq[some] *= factor
+            gk[some] *= factor
 
-    _spread(work, batch, 2 * batch * heads * length * keys * q.shape[3])
+    _spread(work, batch, 2 * batch * heads * length * keys * size)

@@ -48,8 +48,7 @@ def layer_norm(
             raise ValueError(f"LayerNorm(normalized_shape={shape}): the {name} has shape {tuple(parameter.shape)}.")
     require_dtype("LayerNorm", input, weight, bias)
     xp = common_namespace(input, weight, bias)
-    y = xp.standardized(input, axis=tuple(range(x.ndim - len(shape), x.ndim)), eps=eps)
-    return _scaled(y, weight, bias)
+    return xp.layer_norm(input, weight, bias, axes=len(shape), eps=eps)
 
 
 def _scaled(y: Any, weight: Any, bias: Any) -> Any:
