@@ -208,7 +208,9 @@ def test_a_nan_in_a_window_passes(backend):
     y = F.max_pool1d(x, 2)
     numpy.testing.assert_array_equal(y.detach().numpy(), [[[numpy.nan, 3.0]]])
     y.backward(pn.ones((1, 1, 2)))
-    assert x.grad.tolist() == [[[1.0, 0.0, 1.0, 0.0]]]
+    first, second, *rest = x.grad.tolist()[0][0]
+    assert first + second == 1.0  # which of the two is left open
+    assert rest == [1.0, 0.0]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

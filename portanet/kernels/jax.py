@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy
 
 from portanet.kernels.generic.random import MULTIPLIERS, ROUNDS, WEYL, parts
+from portanet.kernels.jax_images import *  # noqa: F403
 
 
 def device_of(x: Any) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from portanet.kernels.torch_images import *  # noqa: F403
+
 
 def to_host(x: Any) -> Any:
     return x.detach().resolve_conj().resolve_neg().cpu().numpy()

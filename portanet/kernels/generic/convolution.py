@@ -144,7 +144,7 @@ def max_pool_backward(
 ) -> Any:
     """The cotangent of max_pool's x: what arrives at a window goes to the first of its largest values.
 
-    In a window with nan, which is then its result, it goes to the first value.
+    Where nan is the largest, one of the window's values gets it, which one is left open.
     """
     output, size = y.shape[2:], x.shape[2:]
     x = _padded(xp, x, padding, -math.inf)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def backward_sweeps(
 
     The sweep is over the cotangent of the result; None where no tap reaches those places.
     """
-    found = []
+    found: list[tuple[Ints, tuple[slice, ...], Sweep | None]] = []
     for phase in itertools.product(*[range(min(s, n)) for s, n in zip(stride, size, strict=True)]):
         axes = []
         for r, n, k, s, (before, _), d in zip(phase, size, kernel, stride, padding, dilation, strict=True):
@@ -92,6 +93,7 @@ def space_for(name: str, shape: Ints, dtype: Any) -> Any:
     return np.ndarray(shape, dtype, have)
 
 
+T = TypeVar("T")
 Block = tuple[int, int, int, int]  # images and rows, from and to
 
 
@@ -104,14 +106,14 @@ def blocks_of(images: int, rows: int, bytes_of_row: int) -> list[Block]:
     return [(n, n + 1, r, min(r + some, rows)) for n in range(images) for r in range(0, rows, some)]
 
 
-def each(blocks: list[Block], cost: float, work: Callable[[list[Block]], None]) -> None:
+def each(blocks: list[T], cost: float, work: Callable[[list[T]], None]) -> None:
     """Call ``work`` on all blocks, in as many portions as there are threads, if the ``cost`` is worth them."""
     count = min(threads.usable(), len(blocks)) if cost > PARALLEL else 1
     if count < 2:
         work(blocks)
         return
     ends = [i * len(blocks) // count for i in range(count + 1)]
-    threads.run([lambda a=a, b=b: work(blocks[a:b]) for a, b in itertools.pairwise(ends)])
+    threads.run([functools.partial(work, blocks[a:b]) for a, b in itertools.pairwise(ends)])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def _thin_backward_weight(g: Any, x: Any, sweep: Sweep) -> Any:
 
 def conv(x: Any, weight: Any, bias: Any = None, *, stride: Ints, padding: Pairs, dilation: Ints, groups: int) -> Any:
     if not _is_plain(groups, x, weight, *([] if bias is None else [bias])):
-        how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         return generic.conv(namespace_of(x), x, weight, bias, **how)
     output = generic._output(x.shape[2:], weight.shape[2:], stride, padding, dilation)
     sweep = forward_sweep(weight.shape[2:], stride, padding, dilation, output)
@@ -152,7 +152,7 @@ def conv_backward_input(
     g: Any, weight: Any, *, size: Ints, stride: Ints, padding: Pairs, dilation: Ints, groups: int
 ) -> Any:
     if not _is_plain(groups, g, weight):
-        how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         return generic.conv_backward_input(namespace_of(g), g, weight, size=size, **how)
     dx = np.empty((g.shape[0], *size, weight.shape[1]), g.dtype)
     jobs: list[tuple[Sweep, Any, Any]] = []
@@ -172,7 +172,7 @@ def conv_backward_weight(
     g: Any, x: Any, *, size: Ints, stride: Ints, padding: Pairs, dilation: Ints, groups: int
 ) -> Any:
     if not _is_plain(groups, g, x):
-        how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         return generic.conv_backward_weight(namespace_of(g), g, x, size=size, **how)
     output, out = g.shape[2:], g.shape[1]
     sweep = forward_sweep(size, stride, padding, dilation, output)

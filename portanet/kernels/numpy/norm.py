@@ -128,8 +128,8 @@ def batch_norm_backward(
     g: Any, x: Any, weight: Any, mean: Any, variance: Any, *, eps: float, own: bool
 ) -> tuple[Any, Any, Any]:
     if not _is_plain(x, g, weight, mean, variance):
-        how = {"eps": eps, "own": own}
-        return generic.batch_norm_backward(namespace_of(x), g, x, weight, mean, variance, **how)
+        xp = namespace_of(x)
+        return generic.batch_norm_backward(xp, g, x, weight, mean, variance, eps=eps, own=own)
     how = _Channels(x)
     dx = np.empty_like(x)
     data, given, target = how.view(x), how.view(how.alike(g, x)), how.view(dx)

@@ -35,7 +35,7 @@ def _folded(fold: Any, x: Any, axis: int, k: int) -> Any:
 
 def max_pool(x: Any, *, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints) -> Any:
     if x.size == 0 or not (_is_tiling(kernel, stride, padding) and max(dilation) == 1):
-        how = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+        how: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
         return generic.max_pool(namespace_of(x), x, **how)
     y = x
     for axis in range(x.ndim - 1, 1, -1):
@@ -101,7 +101,7 @@ def _unpooled(g: Any, y: Any, x: Any, kernel: Ints, axis: int) -> Any:
 
 def avg_pool(x: Any, *, kernel: Ints, stride: Ints, padding: Pairs, counted: Pairs, divisor: int | None) -> Any:
     if x.size == 0 or not _is_tiling(kernel, stride, padding):
-        how = {"kernel": kernel, "stride": stride, "padding": padding, "counted": counted, "divisor": divisor}
+        how: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "counted": counted, "divisor": divisor}
         return generic.avg_pool(namespace_of(x), x, **how)
     if kernel == x.shape[2:]:
         y = np.add.reduce(x, axis=tuple(range(2, x.ndim)), keepdims=True)

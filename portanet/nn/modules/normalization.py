@@ -127,10 +127,10 @@ class _BatchNorm(Module):
 
     def forward(self, input: Any) -> Any:
         shape = tuple(input.shape)
-        name, count = type(self).__name__, self.num_features
-        if len(shape) not in [2 + rest.count(",") for rest in self.shapes] or shape[1] != count:
-            wanted = " or ".join([f"(N, {count}{rest})" for rest in self.shapes])
-            raise ValueError(f"{name}(num_features={count}): the input must have shape {wanted}, saw {shape}.")
+        name, channels = type(self).__name__, self.num_features
+        if len(shape) not in [2 + rest.count(",") for rest in self.shapes] or shape[1] != channels:
+            wanted = " or ".join([f"(N, {channels}{rest})" for rest in self.shapes])
+            raise ValueError(f"{name}(num_features={channels}): the input must have shape {wanted}, saw {shape}.")
         momentum = 0.0 if self.momentum is None else self.momentum
         tracking = self.training and self.track_running_stats
         if tracking and self.num_batches_tracked is not None:
