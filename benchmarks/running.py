@@ -89,7 +89,7 @@ def work(task: Task, findings: dict[str, Any], bar: Any) -> None:
             if kind in ("failed", "left_out"):
                 bar.write(f"{finding['contender']} is left out of {finding['workload']}: {finding['reason']}")
             if kind in LISTS:
-                findings[LISTS[kind]].append({**finding, "threads": task.threads})
+                findings[LISTS[kind]].append({"threads": task.threads, **finding})
     bar.update(before + len(task.workloads) + 2 * task.scaling - bar.n)
     if not done:
         reason = f"the process ended with {process.returncode}"

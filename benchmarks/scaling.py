@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 import statistics
@@ -70,15 +71,16 @@ def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
 
 
 def growth(small: bool) -> Iterator[dict[str, Any]]:
-    """The time of each thing at a quarter, a half and the whole of its size, by turns, and the power it grows with."""
+    """The time of each thing at its size, twice and four times that, by turns, and the power it grows with."""
     for name, (size, prepare) in GROWTH.items():
-        sizes = [size // 4, size // 2, size]
+        sizes = [size, 2 * size, 4 * size]
         if small:
-            sizes = [one // 50 for one in sizes]
+            sizes = [one // 100 for one in sizes]
         actions = [prepare(one) for one in sizes]
         times: list[list[float]] = [[] for _ in sizes]
-        for _ in range(1 if small else 3):
+        for _ in range(1 if small else 2):
             for action, kept in zip(actions, times, strict=True):
+                gc.collect()
                 before = time.perf_counter()
                 action()
                 kept.append(time.perf_counter() - before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks.contenders import by_hand_networks
 from benchmarks.contenders.base import Contender, LeftOut, NotMine, Step
 from benchmarks.contenders.by_hand import BY_HAND
 from benchmarks.contenders.floor import FLOOR
@@ -13,6 +14,7 @@ from benchmarks.contenders.sklearn_mlp import SKLEARN
 
 __all__ = ["ALL", "Contender", "LeftOut", "NotMine", "Step", "chosen"]
 
+BY_HAND.builders.update(by_hand_networks.BUILDERS)
 _ALL = [FLOOR, BY_HAND, TORCH, TORCH_FUSED, TORCH_FOREACH, TORCH_COMPILE, JAX, SKLEARN, HIPS, *OURS]
 ALL: dict[str, Contender] = {contender.name: contender for contender in _ALL}
 

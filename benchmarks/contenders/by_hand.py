@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -73,17 +74,17 @@ def _rows(count: int) -> np.ndarray:
     return np.arange(count)
 
 
-def sgd(lr: float) -> Callable[[int, np.ndarray, np.ndarray], None]:
-    def update(_: int, p: np.ndarray, g: np.ndarray) -> None:
+def sgd(lr: float) -> Callable[[Any, np.ndarray, np.ndarray], None]:
+    def update(_: Any, p: np.ndarray, g: np.ndarray) -> None:
         p -= lr * g
 
     return update
 
 
 def adam(lr: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> Callable[..., None]:
-    state: dict[int, list] = {}
+    state: dict[Any, list] = {}
 
-    def update(key: int, p: np.ndarray, g: np.ndarray) -> None:
+    def update(key: Any, p: np.ndarray, g: np.ndarray) -> None:
         if key not in state:
             state[key] = [0, np.zeros_like(p), np.zeros_like(p)]
         kept = state[key]

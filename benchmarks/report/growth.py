@@ -57,8 +57,8 @@ def _linear(growth: list[dict[str, Any]]) -> list[Block]:
     if not rows:
         return []
     text = (
-        "Nothing may be quadratic: each is measured at a quarter, a half and the whole of its size, and the power that "
-        f"its time grows with must stay below {STEEPEST:g}. Where the data outgrow a cache it is somewhat over 1."
+        "Nothing may be quadratic: each is measured at the size that is named, at twice and at four times that, and the "
+        f"power that its time grows with must stay below {STEEPEST:g}. Where the data outgrow a cache it is somewhat over 1."
     )
-    head = ["what", "a quarter", "a half", "the whole", "power", f"below {STEEPEST:g}"]
+    head = ["what", "this size", "twice", "four times", "power", f"below {STEEPEST:g}"]
     return [Heading(2, "No quadratic"), Paragraph(text), Table(head, rows, marks)]

@@ -10,6 +10,8 @@ from typing import Any
 
 from benchmarks.timing import Pair
 
+TICKS = [digit * 10.0**power for power in range(-4, 5) for digit in (1, 2, 5)]
+BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # so that no line runs through a number
 OURS, OTHERS, FLOOR = "#2166ac", "#b0b0b0", "#d9c27e"
 
 
@@ -34,6 +36,11 @@ def drawable() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
+def _plain(value: float, _: int) -> str:
+    """A number on an axis, without powers of ten."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:g}"
+
+
 def bars(base: list[Pair], title: Callable[[str], str]) -> str | None:
     """One set of bars a workload: the time of each other contender as a multiple of the common subject's."""
     if not drawable():
@@ -56,14 +63,19 @@ def _bars(ax: Any, name: str, mine: list[Pair], title: Callable[[str], str]) -> 
         colour = OURS if one.against.startswith("portanet") else FLOOR if one.against == "floor" else OTHERS
         ax.barh(i, value, color=colour, height=0.75)
         ax.plot([low, high], [i, i], color="black", linewidth=0.8)
-        ax.annotate(f"{value:.2f}", (max(value, high), i), xytext=(3, 0), textcoords="offset points", va="center")
+        ax.annotate(
+            f"{value:.2f}", (max(value, high), i), xytext=(3, 0), textcoords="offset points", va="center", bbox=BOX
+        )
     ax.axvline(1, color="black", linewidth=0.8)
     ax.set_xscale("log")
     values = [1 / one.ratio for one in mine]
     ax.set_xlim(min(0.5, min(values) / 1.5), max(2, max(values) * 2.2))
     ax.set_yticks(range(len(mine)), [title(one.against) for one in mine])
     ax.set_title(name, fontsize=9)
-    ax.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    low, high = ax.get_xlim()
+    ticks = [one for one in TICKS if low <= one <= high]
+    ax.set_xticks(ticks if len(ticks) < 6 else [one for one in ticks if math.log10(one).is_integer()])
+    ax.xaxis.set_major_formatter(_plain)
     ax.minorticks_off()
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
@@ -103,7 +115,10 @@ def curves(found: list[dict[str, Any]], says: dict[str, str], title: Callable[[s
         ax.grid(True, color="#eeeeee")
         ax.set_axisbelow(True)
         ax.legend(frameon=False, fontsize=7)
-        ax.xaxis.set_major_formatter(lambda x, _: f"{x:,g}" if x < 1e6 else f"{x:g}")
+        ax.set_xticks(one["sizes"])
+        ax.minorticks_off()
+        ax.xaxis.set_major_formatter(_plain)
+        ax.yaxis.set_major_formatter(_plain)
         for side in ("top", "right"):
             ax.spines[side].set_visible(False)
     for ax in list(axes.flat)[len(figures) :]:
