@@ -11,6 +11,7 @@ import numpy
 
 from portanet.kernels.generic.random import MULTIPLIERS, ROUNDS, WEYL, parts
 from portanet.kernels.jax_images import *  # noqa: F403
+from portanet.kernels.jax_sequences import *  # noqa: F403
 
 
 def device_of(x: Any) -> Any:

@@ -104,10 +104,10 @@ def lstm_backward(
         gh = xp.matmul(gz, weight_hh)
         found.append(gz)
     gz = xp.stack(found if reverse else found[::-1])
-    return _of_parameters(xp, gz, gh, gc, y, x, nothing if h0 is None else h0, weight_ih, reverse, through)
+    return cotangents_of_weights(xp, gz, gh, gc, y, x, nothing if h0 is None else h0, weight_ih, reverse, through)
 
 
-def _of_parameters(
+def cotangents_of_weights(
     xp: Any, gz: Any, gh: Any, gc: Any, y: Any, x: Any, h0: Any, weight_ih: Any, reverse: bool, through: bool
 ) -> tuple[Any, ...]:
     """What `lstm_backward` returns, from the cotangent gz (T, N, 4H) of all pre-activations: one product each."""

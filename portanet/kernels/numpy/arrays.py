@@ -6,16 +6,30 @@ from typing import Any
 
 import numpy as np
 
+_BASIC = frozenset({int, slice, type(None), type(...)})  # what an index may hold beside arrays
+_MANY = 1 << 14  # numbers from which on it pays to sort
+
 
 def scatter_add(x: Any, indices: Any, updates: Any) -> Any:
     y = np.array(x)
-    np.add.at(y, indices, updates)
+    if updates.ndim == 1 or updates.size < _MANY or indices.shape[0] < 4 * x.shape[0]:
+        np.add.at(y, indices, updates)
+        return y
+    # Each row named many times: sorted, the updates of a row are neighbours, and whole stretches are summed at once.
+    order = np.argsort(indices, kind="stable")
+    rows = indices[order]
+    first = np.flatnonzero(np.concatenate(([True], rows[1:] != rows[:-1])))
+    y[rows[first]] += np.add.reduceat(np.take(updates, order, axis=0), first, axis=0)
     return y
 
 
 def add_at(x: Any, updates: Any, *, key: Any) -> Any:
     y = np.array(x)
-    np.add.at(y, key, updates)
+    entries = key if isinstance(key, tuple) else (key,)
+    if all([type(entry) in _BASIC for entry in entries]):
+        y[key] += updates  # these name each place once
+    else:
+        np.add.at(y, key, updates)
     return y
 
 

@@ -46,7 +46,7 @@ def scaled_dot_product_attention(
     >>> x = portanet.asarray([[1.0, 0.0], [0.0, 1.0]])
     >>> portanet.nn.functional.scaled_dot_product_attention(x, x, x, is_causal=True)
     tensor([[1.        , 0.        ],
-            [0.3302377 , 0.66976225]])
+            [0.33023843, 0.66976154]])
     """
     name = "scaled_dot_product_attention"
     q, k, v = raw_of(query), raw_of(key), raw_of(value)
