@@ -90,7 +90,7 @@ class CompiledStep:
             return self.step(*args, **options)
         with self._lock:
             try:
-                arrays, form = flattened((args, options))
+                arrays, form = flattened((args, options) if options else (args,))
             except Refused as refusal:
                 return self._run(args, options, str(refusal))
             form = (recording.get(), form)

@@ -50,11 +50,12 @@ def flattened(tree: Any) -> tuple[list[Any], Any]:
     Raises `Refused` for a Tensor that requires grad: its gradient would be lost.
     """
     arrays: list[Any] = []
-    return arrays, _form(tree, arrays)
+    form = _form(tree, arrays)
+    return arrays, form
 
 
 def _form(tree: Any, arrays: list[Any]) -> Any:
-    if isinstance(tree, Tensor):
+    if type(tree) is Tensor or isinstance(tree, Tensor):
         if tree._node is not None:
             raise Refused("an argument requires grad, whose gradient would not come out; put it into the state")
         raw = tree._raw
@@ -64,9 +65,9 @@ def _form(tree: Any, arrays: list[Any]) -> Any:
         arrays.append(tree)
         return type(tree), tree.shape, tree.dtype
     if isinstance(tree, (tuple, list)):
-        return type(tree), *[_form(one, arrays) for one in tree]
+        return type(tree), [_form(one, arrays) for one in tree]
     if isinstance(tree, dict):
-        return dict, *[(key, _form(one, arrays)) for key, one in tree.items()]
+        return dict, [(key, _form(one, arrays)) for key, one in tree.items()]
     return type(tree), tree
 
 

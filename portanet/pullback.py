@@ -31,7 +31,7 @@ def pull_back(
             found = walk(seeds, wanted=wanted, ends=ends, retain=retain, lift=_lift(make), hooked=_hooked(make, create))
             return {node: conjugated(g) for node, g in found.items()}
         found = walk(seeds, wanted=wanted, ends=ends, retain=retain, hooked=_hooked(make, create))
-        return {node: conjugated(make(g)) for node, g in found.items()}
+        return {node: make(_gradient(g)) for node, g in found.items()}
     finally:
         recording.reset(token)
 
@@ -74,7 +74,8 @@ def _seed(make: Callable[..., Any], output: Any, gradient: Any, create: bool) ->
                 f"backward without a gradient needs a single element, this has shape {output.shape}; reduce it with "
                 "portanet.sum or portanet.mean, or pass gradient= of that shape."
             )
-        gradient = make(namespace_of(output._raw).ones_like(output._raw))
+        g = namespace_of(output._raw).ones_like(output._raw)
+        return output._node, make(g) if create else g
     else:
         if not isinstance(gradient, Reading):
             gradient = make(as_array(gradient))
@@ -83,6 +84,12 @@ def _seed(make: Callable[..., Any], output: Any, gradient: Any, create: bool) ->
             raise ValueError(f"gradient has shape {gradient.shape}, the Tensor {output.shape}; they must be equal.")
         gradient = conjugated(gradient)
     return output._node, gradient if create else gradient._raw
+
+
+def _gradient(g: Any) -> Any:
+    """`conjugated` of a raw array; a scalar of NumPy's is one too."""
+    library = namespace_of(g)
+    return library.conj(g) if library.dtypes[g.dtype].kind == "complex floating" else g
 
 
 def conjugated(g: Any) -> Any:

@@ -64,10 +64,12 @@ class Replay:
         self.leaves = [t._node for t in state.tensors if type(t._node) is Leaf]
         self.bare = [leaf.grad is None for leaf in self.leaves]
         self.sources = [_copied(x) for x in arrays]  # the arguments of a replay are copied to here
-        self.grads = [None if leaf.grad is None else _copied(leaf.grad._raw) for leaf in self.leaves]  # and grads here
+        self.grads: list[Any] = [
+            None if leaf.grad is None else _copied(leaf.grad._raw) for leaf in self.leaves
+        ]  # and grads here
         self.gradients: list[Flat] = []
         self.at_hand: dict[int, Any] = {}  # where a gradient of the recording will lie
-        self.settled = False
+        self._watched: list[Any] = []
         recorder = _StepRecorder(self)
         before = [t._raw for t in state.tensors], [leaf.grad for leaf in self.leaves]
         token = active.set(recorder)
@@ -141,18 +143,21 @@ class Replay:
             if new.shape != flat.parts[i].shape or new.dtype != flat.parts[i].dtype:
                 raise Refused(f"a state of shape {flat.parts[i].shape} gets another shape or dtype: {new.shape}")
             recorder.add(flat.put, i, new.value)
-        self.reads_grads = [grad is not None and recorder.reads(grad) for grad in self.grads]
+        self.read_grads = [i for i, grad in enumerate(self.grads) if grad is not None and recorder.reads(grad)]
         self.calls, self.effects, moved = recorder.finished()
         self.results = [moved.get(id(_value(x)), _value(x)) for x in results]
-        self.result = result
+        self.result, self.is_tensor = result, isinstance(result, Tensor)
+        self.homes = [(t, flat, i, flat.parts[i]) for t, (flat, i) in zip(self.state.tensors, self.places)]
 
     # ----------------------------------------------------------------------------------------------------- replaying
 
     def fits(self, form: Any) -> bool:
         """Whether arguments of this form, in the present modes and with the present gradients, take this way."""
-        if form != self.form or self.state.modes() != self.modes:
-            return False
-        return [leaf.grad is None for leaf in self.leaves] == self.bare
+        return (
+            form == self.form
+            and [leaf.grad is None for leaf in self.leaves] == self.bare
+            and [module.training for module in self.state.modules] == self.modes
+        )
 
     def __call__(self, arrays: list[Any]) -> Any:
         """The step on these arrays, which are those of the arguments in order.
@@ -163,10 +168,8 @@ class Replay:
         self._return_home()
         for source, x in zip(self.sources, arrays):
             source[...] = x
-        olds = [leaf.grad for leaf in self.leaves]
-        for grad, old, read in zip(self.grads, olds, self.reads_grads):
-            if read:
-                grad[...] = old._raw  # type: ignore[union-attr]
+        for i in self.read_grads:
+            self.grads[i][...] = self.leaves[i].grad._raw
         states = [generator.get_state() for generator in self.generators]
         try:
             for call in self.calls:
@@ -174,37 +177,35 @@ class Replay:
         except BaseException:
             for generator, state in zip(self.generators, states):
                 generator.set_state(state)
-            for leaf, grad, read in zip(self.leaves, self.grads, self.reads_grads):
-                if read:  # it may have lain where this replay wrote
-                    leaf.grad = Tensor(_copied(grad))
+            for i in self.read_grads:  # they may have lain where this replay wrote
+                self.leaves[i].grad = Tensor(self.grads[i].copy())
             raise
         for call in self.effects:
             call()
         for leaf, end in zip(self.leaves, self.ends):
             leaf.grad = None if end is None else Tensor(end)
-        if not self.settled:
+        if not self._watched:
             self._settle()
-        return rebuilt(self.result, [_copied(x) for x in self.results])
+        results = [x.copy() for x in self.results]
+        return Tensor(results[0]) if self.is_tensor else rebuilt(self.result, results)
+
+    # What a replay writes to must be its own. While it was made all references were: more of them are somebody else's.
 
     def _settle(self) -> None:
-        for flat in self._flats():
-            flat.settle()
-        self._held = references([leaf.grad for leaf in self.leaves])
-        self.settled = True
+        places = [flat for flat, _ in self.places] + self.gradients
+        flats = {id(flat): flat for flat in places}.values()
+        self._watched = [x for flat in flats for x in (flat.whole.base, *flat.parts)]
+        del flats, places
+        self._own = self._references()
 
-    def _flats(self) -> list[Flat]:
-        return list({id(flat): flat for flat in [*[flat for flat, _ in self.places], *self.gradients]}.values())
+    def _references(self) -> int:
+        return references(self._watched) + references([leaf.grad for leaf in self.leaves])
 
     def _return_home(self) -> None:
         """Bring the values of the state to their places, where they are not: at first, or when a user set others."""
-        away = [(t, flat, i) for t, (flat, i) in zip(self.state.tensors, self.places) if t._raw is not flat.parts[i]]
-        if self.settled:
-            if references([leaf.grad for leaf in self.leaves]) > self._held:
-                raise Touched
-            gone = [flat for _, flat, _ in away]
-            for flat in self._flats():
-                if not flat.untouched(sum([one is flat for one in gone])):
-                    raise Touched
+        away = [(t, flat, i) for t, flat, i, part in self.homes if t._raw is not part]
+        if self._watched and self._references() > self._own - len(away):
+            raise Touched
         for t, flat, i in away:
             if t._raw.shape != flat.parts[i].shape or t._raw.dtype != flat.parts[i].dtype:
                 raise Touched

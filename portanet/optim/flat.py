@@ -37,17 +37,17 @@ class GroupStep:
         self.optimizer, self.group, self.params = optimizer, group, params
         self.values, self.gradients, self.given = values, gradients, given
         self.states: dict[str, Flat] = {}
+        self.in_place = optimizer._in_place(values.whole) if all(given) else None
 
     def __call__(self) -> None:
         optimizer = self.optimizer
         optimizer.step_called = True
         options = optimizer._options(self.group)
-        in_place = optimizer._in_place(self.values.whole)
-        numbers = self._gathered() if in_place is not None and all(self.given) else None
-        if in_place is not None and numbers is not None:
-            state = {name: flat.whole for name, flat in self.states.items()} | numbers
-            if in_place(self.values.whole, self.gradients.whole, state, **options):
-                if numbers:
+        numbers = self._gathered() if self.in_place is not None else None
+        if self.in_place is not None and numbers is not None:
+            state = {name: flat.whole for name, flat in self.states.items()} | numbers if self.states else numbers
+            if self.in_place(self.values.whole, self.gradients.whole, state, **options):
+                if state:
                     for p in self.params:
                         optimizer.state[p].update({name: state[name] for name in numbers})
                 return
@@ -60,9 +60,12 @@ class GroupStep:
     def _gathered(self) -> dict[str, Any] | None:
         """The arrays of the state brought to flat memory where they are not; the numbers of it, or None where the
         parameters differ in what they have."""
-        states = [self.optimizer.state.get(p, {}) for p in self.params]
+        known = self.optimizer.state
+        states = [known[p] for p in self.params if p in known]
+        if not states:
+            return {}
         names = states[0].keys()
-        if any([state.keys() != names for state in states]):
+        if len(states) < len(self.params) or any([state.keys() != names for state in states]):
             return None
         numbers = {name: value for name, value in states[0].items() if type(value) in PYTHON_SCALARS}
         for name in names:

@@ -30,6 +30,10 @@ __all__ = ["Optimizer"]
 _NOTHING: State = {}
 
 
+def _all_alone(state: State) -> bool:
+    return all([type(value) in PYTHON_SCALARS or alone(value) for value in state.values()])
+
+
 class Optimizer:
     """Base of the optimizers: it holds parameters and their state, and applies one update rule to each.
 
@@ -147,9 +151,10 @@ class Optimizer:
         >>> w.grad is None
         True
         """
-        for p in self._parameters():
-            if p.grad is not None:
-                p.grad = None if set_to_none else Tensor(namespace_of(p._raw).zeros_like(p._raw))
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.grad = None if set_to_none else Tensor(namespace_of(p._raw).zeros_like(p._raw))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Give every parameter that has a gradient its next value.
@@ -209,10 +214,11 @@ class Optimizer:
     def _advance(self, p: Tensor, g: Any, state: State, options: dict[str, Any]) -> None:
         """Give one parameter its next value: in its own memory if nobody else knows of that, else in new memory."""
         in_place = self._in_place(p._raw)
-        if in_place is not None and alone(p) and all([type(s) in PYTHON_SCALARS or alone(s) for s in state.values()]):
-            values = {name: raw(value) for name, value in state.items()}
+        if in_place is not None and alone(p) and (not state or _all_alone(state)):
+            values = {name: raw(value) for name, value in state.items()} if state else {}
             if in_place(p._raw, g, values, **options):
-                state.update({name: value for name, value in values.items() if type(value) in PYTHON_SCALARS})
+                if state:
+                    state.update({name: value for name, value in values.items() if type(value) in PYTHON_SCALARS})
                 return
         values = {name: raw(value) for name, value in state.items()}
         p._raw, new = self._updated(p._raw, g, values, options)

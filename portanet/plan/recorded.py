@@ -260,8 +260,12 @@ def record(recorder: Recorder, function: Callable[..., Any], args: Any, options:
     if not isinstance(results, (tuple, list)):
         return _result(recorder, function, raw_args, raw_options, results, found)
     places: list[Any] = []
-    made = []
+    made: list[Any] = []
     for result in results:
+        if result is None:  # a kernel's way of saying that there is no such result for these arguments
+            places.append(None)
+            made.append(None)
+            continue
         memory = _shared(result, found)
         places.append(None if memory else recorder.place(_array(function, result)))
         made.append(Recorded(recorder, result if memory else places[-1].buffer, memory or places[-1]))

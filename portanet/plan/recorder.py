@@ -123,7 +123,9 @@ class Recorder:
             if whole and value.strides == target.strides:
                 moved[id(value)] = target
                 needless.add(index)
-        bound = [functools.partial(f, *_replaced(a, moved), **_replaced(o, moved)) for f, a, o in self.calls]
+        bound: list[Callable[[], Any]] = [
+            functools.partial(f, *_replaced(a, moved), **_replaced(o, moved)) for f, a, o in self.calls
+        ]
         before = [call for i, call in enumerate(bound[: self._effects]) if i not in needless]
         return before, [call for i, call in enumerate(bound) if i >= self._effects and i not in needless], moved
 

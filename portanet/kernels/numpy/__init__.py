@@ -25,6 +25,8 @@ for _family in ("activations", "attention", "convolution", "layer_norm", "norm",
     for _name, _kernel in vars(_module).items():
         if inspect.isfunction(_kernel) and _kernel.__module__ == _module.__name__ and not _name.startswith("_"):
             globals()[_name] = whole(_kernel)
+# These copy first, which is a conversion to an array, or look at how often an index occurs.
+scatter_add, add_at = whole(scatter_add), whole(add_at)  # noqa: F405
 
 # Special functions: SciPy's where it is installed, the generic ones where it is not; betaln always, being more exact.
 _SCIPY = frozenset(

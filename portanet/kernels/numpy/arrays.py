@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from portanet.library import namespace_of
+
 _BASIC = frozenset({int, slice, type(None), type(...)})  # what an index may hold beside arrays
 _MANY = 1 << 14  # numbers from which on it pays to sort
 
@@ -60,12 +62,19 @@ def matrix_transpose(x: Any) -> Any:
 
 
 def sum(x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
-    return np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
+    return np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)  # type: ignore[call-overload]
 
 
 def max(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
+    return np.maximum.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
 
 
 def min(x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
+    return np.minimum.reduce(x, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+
+
+def clip(x: Any, min: Any = None, max: Any = None) -> Any:
+    bounds = [bound for bound in (min, max) if bound is not None]
+    if x.dtype.kind == "f" and bounds and all([getattr(bound, "dtype", x.dtype) == x.dtype for bound in bounds]):
+        return np.clip(x, min, max)
+    return namespace_of(x).namespace.clip(x, min, max)

@@ -59,7 +59,7 @@ def softmax_cross_entropy(x: Any, target: Any, *, ignore_index: int, reduction: 
                 return losses.reshape(target.shape), p.reshape(x.shape)
             loss = np.add.reduce(losses)
             return loss / t.shape[0] if reduction == "mean" else loss, p if x.ndim == 2 else p.reshape(x.shape)
-    how = {"ignore_index": ignore_index, "reduction": reduction}
+    how: dict[str, Any] = {"ignore_index": ignore_index, "reduction": reduction}
     return generic.softmax_cross_entropy(namespace_of(x), x, target, **how)
 
 
@@ -75,5 +75,5 @@ def softmax_cross_entropy_backward(g: Any, p: Any, target: Any, *, ignore_index:
             pass
         else:
             return gx if p.ndim == 2 else gx.reshape(p.shape)
-    how = {"ignore_index": ignore_index, "reduction": reduction}
+    how: dict[str, Any] = {"ignore_index": ignore_index, "reduction": reduction}
     return generic.softmax_cross_entropy_backward(namespace_of(p), g, p, target, **how)

@@ -31,7 +31,7 @@ def sgd_update_(
     if momentum and "momentum_buffer" not in state:
         return False
 
-    if p.ndim and p.size <= BLOCK and not (momentum or weight_decay or maximize):  # the plainest step, on small arrays
+    if p.ndim and p.size <= 4 * BLOCK and not (momentum or weight_decay or maximize):  # two calls: blocks would not pay
         p -= lr * g
         return True
 

@@ -12,16 +12,21 @@ from portanet.tensor import Tensor
 def real_namespace(name: str, input: Any) -> Any:
     """The library of ``input``, which must be real: exp of whole numbers or complex ones is not what is meant."""
     xp = namespace_of(input)
-    if dtype_of(raw_of(input)).kind != "real floating":
+    raw = input._raw if isinstance(input, Tensor) else input
+    if dtype_of(raw).kind != "real floating":
         raise TypeError(f"{name}: expected a real floating input, saw {input.dtype}; cast it, as in x.to('float32').")
     return xp
 
 
 def together(name: str, input: Any, *others: Any) -> tuple[Any, ...]:
     """The arrays as they are, or all of them as Tensors where one is; None stays None, anything else is refused."""
+    if isinstance(input, Tensor):
+        for x in others:
+            if x is not None and not isinstance(x, Tensor):
+                break
+        else:
+            return input, *others
     given = [x for x in others if x is not None]
-    if isinstance(input, Tensor) and all([isinstance(x, Tensor) for x in given]):
-        return input, *others
     if any([isinstance(x, Tensor) for x in [input, *given]]):
         return tuple([x if x is None or isinstance(x, Tensor) else Tensor(x) for x in [input, *others]])
     for x in given:

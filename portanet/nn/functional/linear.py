@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from portanet.library import namespace_of
 from portanet.nn.functional._checks import common_namespace, raw_of, refuse_dtype, require_dtype
+from portanet.tensor import Tensor
 
 __all__ = ["bilinear", "linear"]
 
@@ -37,9 +39,14 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
         raise ValueError(f"Linear(in_features={w.shape[1]}): the input's {last} (shape {tuple(x.shape)}).")
     if x.dtype is not w.dtype:
         refuse_dtype("Linear", x, w)
-    if bias is not None and raw_of(bias).dtype is not w.dtype:
-        refuse_dtype("Linear's bias", raw_of(bias), w)
-    return common_namespace(input, weight, bias).linear(input, weight, bias)
+    if bias is not None:
+        b = raw_of(bias)
+        if b.dtype is not w.dtype:
+            refuse_dtype("Linear's bias", b, w)
+    xp = namespace_of(weight if isinstance(weight, Tensor) else input)
+    if bias is not None and isinstance(bias, Tensor):
+        xp = namespace_of(bias)
+    return xp.linear(input, weight, bias)
 
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:

@@ -254,12 +254,14 @@ def _require_class_weight(name: str, weight: Any, input: Any) -> None:
 def _indices(name: str, xp: Any, target: Any, input: Any) -> Any:
     """Class indices, their dtype and shape checked. Whether they name classes is for the kernel to see, which knows
     where looking costs nothing: on a GPU it would make every step wait."""
-    dtype = dtype_of(raw_of(target))
+    t, x = raw_of(target), raw_of(input)
+    dtype = dtype_of(t)
     if "integer" not in dtype.kind:
         raise TypeError(f"{name}: expected class indices of an integer dtype as target, saw {target.dtype}.")
-    axis = _class_axis(name, input)
-    shape = raw_of(input).shape
-    require_shape(name, "target", target, shape[:axis] + shape[axis + 1 :], input)
+    axis = _class_axis(name, x)
+    shape = x.shape[:axis] + x.shape[axis + 1 :]
+    if t.shape != shape:
+        require_shape(name, "target", target, shape, input)
     if dtype is int64 or dtype is int32:
         return target
     # Narrow and unsigned types may not hold ignore_index, and some libraries index by their own integers alone.
@@ -347,11 +349,14 @@ def cross_entropy(
     tensor([0.6931472, 0.       ])
     """
     name = "cross_entropy"
-    require_reduction(name, reduction)
-    require_smoothing(label_smoothing)
+    if reduction not in REDUCTIONS:
+        require_reduction(name, reduction)
+    if label_smoothing != 0:
+        require_smoothing(label_smoothing)
     input, target, weight = together(name, input, target, weight)
     xp = real_namespace(name, input)
-    _require_class_weight(name, weight, input)
+    if weight is not None:
+        _require_class_weight(name, weight, input)
     if dtype_of(raw_of(target)).kind == "real floating":
         return _with_probabilities(xp, input, target, weight, ignore_index, reduction, label_smoothing)
     target = _indices(name, xp, target, input)
