@@ -46,6 +46,7 @@ class Goal:
 
 
 MLP_S, MLP_M, MLP_L, MLP_XL = "MLP 64-32-10", "MLP 784-128-10", "MLP 784-512-512-10", "MLP 784-2048-2048-10"
+DEEP = ("LeNet", "ResNet-8", "LSTM", "transformer")
 COMPILED, TORCH, JIT = "portanet-compile", "portanet-torch", "portanet-jax-jit"
 
 GOALS = [
@@ -67,13 +68,13 @@ GOALS = [
     Goal("Adam on 10 M parameters", "torch-fused", at_least=0.8),
     *[Goal(name, "jax", at_most=1.1, subject=JIT) for name in (MLP_S, MLP_M, MLP_L, MLP_XL, "transformer")],
     *[Goal(name, "torch", at_least=0.8, subject=TORCH) for name in (MLP_S, MLP_M, MLP_L, MLP_XL)],
-    *[Goal(name, "torch", at_least=0.8, subject=TORCH) for name in ("LeNet", "ResNet-8", "LSTM", "transformer")],
+    *[Goal(name, "torch", at_least=0.8, subject=TORCH) for name in DEEP],
     Goal("100 recorded adds on 4x4", "numpy", at_most=3),
     *[Goal(f"peak memory of {name}", "numpy", at_most=1.3) for name in (MLP_S, MLP_M, MLP_L, f"{MLP_L} Adam", MLP_XL)],
     Goal(MLP_S, "numpy", at_most=0.8, subject=COMPILED),
     Goal(MLP_S, "jax", at_least=2, subject=COMPILED),
     Goal(MLP_M, "numpy", at_most=1.05, subject=COMPILED),
-    *[Goal(name, "portanet-numpy", at_most=1, subject=COMPILED) for name in (MLP_S, MLP_M, MLP_L, MLP_XL)],
+    *[Goal(name, "portanet-numpy", at_most=1, subject=COMPILED) for name in (MLP_S, MLP_M, MLP_L, MLP_XL, *DEEP)],
 ]
 
 STEEPEST = 1.5  # the exponent from which growth counts as more than linear: 2 is a quadratic, 1.1 a cache's edge

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,7 @@ from portanet import data, nn, optim
 
 def _model(workload: Network, backend: str) -> tuple[Any, Any, Any]:
     """The model at the start that all share, a batch, and the classes that are right, as arrays of one library."""
-    _require(backend)
-    with portanet.use_backend(backend):
+    with _on(backend):
         try:
             model = workload.network(nn, portanet.asarray)
         except AttributeError as problem:
@@ -32,11 +32,15 @@ def _model(workload: Network, backend: str) -> tuple[Any, Any, Any]:
         return model.train(workload.training), portanet.asarray(x), portanet.asarray(target.astype(_whole(backend)))
 
 
-def _require(backend: str) -> None:
-    """Raise LeftOut where the library is not there or has no device that works."""
-    found = portanet.available_backends()[backend]
-    if not found.available:
-        raise LeftOut(found.reason)
+@contextlib.contextmanager
+def _on(backend: str) -> Iterator[None]:
+    """New arrays are made there; raises LeftOut where the library is not there or has no device that works."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(portanet.use_backend(backend))
+        except (ImportError, RuntimeError) as problem:
+            raise LeftOut(str(problem)) from problem
+        yield
 
 
 def _whole(backend: str) -> str:
@@ -159,8 +163,7 @@ def updated(backend: str) -> Callable[[Update], Step]:
 
 def _adam(workload: Update, backend: str) -> tuple[Any, list[Any]]:
     """The optimizer and its parameters, with their gradients."""
-    _require(backend)
-    with portanet.use_backend(backend):
+    with _on(backend):
         gradients = [portanet.asarray(g) for g in workload.gradients()]
         parameters = [nn.Parameter(portanet.zeros_like(g)) for g in gradients]
         for p, g in zip(parameters, gradients, strict=True):
@@ -189,8 +192,7 @@ def adds(backend: str) -> Callable[[Adds], Step]:
     """The builder of sums that are recorded, since one operand requires a gradient."""
 
     def build(workload: Adds) -> Step:
-        _require(backend)
-        with portanet.use_backend(backend):
+        with _on(backend):
             a, b = [portanet.asarray(part) for part in workload.operands()]
         a.requires_grad_()
 
@@ -208,8 +210,7 @@ def chain(backend: str) -> Callable[[Chain], Step]:
     """The builder of a long sum, recorded and walked back."""
 
     def build(workload: Chain) -> Step:
-        _require(backend)
-        with portanet.use_backend(backend):
+        with _on(backend):
             x = portanet.asarray(workload.start()).requires_grad_()
 
         def step() -> Any:
@@ -231,11 +232,10 @@ def epoch(backend: str) -> Callable[[Epoch], Step]:
     def build(workload: Epoch) -> Step:
         if workload.folder() is None:
             raise LeftOut(workload.absent)
-        _require(backend)
 
         def step() -> float:
             train, _, _ = _training(workload.model, backend)
-            with portanet.use_backend(backend):
+            with _on(backend):
                 x, target = workload.read()
                 whole = data.TensorDataset(portanet.asarray(x), portanet.asarray(target.astype(_whole(backend))))
                 loader = data.DataLoader(data.Subset(whole, workload.order(len(x))), batch_size=workload.model.batch)
@@ -246,24 +246,44 @@ def epoch(backend: str) -> Callable[[Epoch], Step]:
     return build
 
 
-def planned(workload: Network) -> Step:
-    """portanet.compile on NumPy: one step is recorded and replayed."""
-    if not hasattr(portanet, "compile"):
-        raise LeftOut("portanet.compile is not there yet")
-    model, x, target = _model(workload, "numpy")
-    if not workload.training:
-        raise LeftOut("compiles training steps")
-    loss_of, optimizer = nn.CrossEntropyLoss(), _optimizer(workload, model)
+def planned(backend: str) -> Callable[[Network], Step]:
+    """The builder of steps by portanet.compile: one is recorded and replayed."""
 
-    def train(x: portanet.Tensor, target: portanet.Tensor) -> portanet.Tensor:
-        optimizer.zero_grad()
-        loss = loss_of(model(x), target)
-        loss.backward()
-        optimizer.step()
-        return loss
+    def build(workload: Network) -> Step:
+        model, x, target = _model(workload, backend)
+        if not workload.training:
+            return _planned_inference(model, x)
+        loss_of, optimizer = nn.CrossEntropyLoss(), _optimizer(workload, model)
 
-    compiled = portanet.compile(train, state=(model, optimizer))
-    return lambda: compiled(x, target).item()
+        @portanet.compile(state=(model, optimizer))
+        def train(x: portanet.Tensor, target: portanet.Tensor) -> portanet.Tensor:
+            optimizer.zero_grad()
+            loss = loss_of(model(x), target)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return lambda: _replayed(train, x, target).item()
+
+    return build
+
+
+def _planned_inference(model: Any, x: Any) -> Step:
+    infer = portanet.compile(model, state=model)
+
+    def step() -> np.ndarray:
+        with portanet.no_grad():
+            return _replayed(infer, x).numpy()
+
+    return step
+
+
+def _replayed(compiled: Any, *arguments: Any) -> Any:
+    """The result of a compiled step; a step that was not replayed is not what is asked for."""
+    result = compiled(*arguments)
+    if compiled.reason:
+        raise LeftOut(f"is not replayed: {compiled.reason}")
+    return result
 
 
 def _builders(name: str, backend: str) -> dict[Any, Any]:
@@ -285,7 +305,7 @@ OURS = [
         "portanet-compile",
         "portanet.compile on NumPy",
         ("numpy",),
-        {Network: planned, Memory: peak("portanet-compile")},
+        {Network: planned("numpy"), Memory: peak("portanet-compile")},
     ),
     Contender("portanet-torch", "portanet on PyTorch", ("torch",), _builders("portanet-torch", "torch")),
     Contender("portanet-jax", "portanet on JAX", ("jax",), _builders("portanet-jax", "jax")),
