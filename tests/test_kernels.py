@@ -147,6 +147,11 @@ def min(x, *, axis=None, keepdims=False):
     return numpy.asarray(-(-x).max(axis=axis, keepdims=keepdims))
 
 
+def clip(x, min=None, max=None):
+    low = x if min is None else numpy.where(x < min, min, x)
+    return (low if max is None else numpy.where(low > max, max, low)).astype(x.dtype)
+
+
 def sigmoid_cross_entropy(x, target):
     p = sigmoid(x)
     return -target * numpy.log(p) - (1 - target) * numpy.log(1 - p)
@@ -325,6 +330,10 @@ STANDARD = [
         for name in ("sum", "max", "min")
         for options in ({}, {"axis": 1}, {"axis": (0, -1)}, {"axis": -1, "keepdims": True})
     ],
+    Case("clip", smooth((2, 3, 4)), {"min": -0.5, "max": 1}, "numbers"),
+    Case("clip", smooth((2, 3, 4)), {"max": 0.25}, "from above"),
+    Case("clip", smooth((2, 3, 4), (3, 1)), note="an array, from below"),
+    Case("clip", whole((3, 4)), {"min": -3, "max": 4}, "whole numbers"),
 ]
 
 ACTIVATIONS = [

@@ -30,7 +30,7 @@ OF_OPEN_SHAPE = frozenset(
 )
 # They write to their first argument and return nothing.
 WRITING = frozenset({np.copyto, np.put, np.put_along_axis, np.putmask, np.place, np.fill_diagonal})
-FILLED = {np.zeros_like: 0, np.ones_like: 1}
+FILLED = {np.zeros_like: False, np.ones_like: True}  # truth values go into arrays of any dtype
 WITH_OUT = frozenset({np.concatenate, np.stack, np.mean, np.var, np.std, np.clip, np.cumsum, np.cumprod, np.dot})
 
 
