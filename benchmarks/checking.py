@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 TOLERANCE = 5e-4  # of the largest number; float32 sums in another order differ by less, other mathematics by more
+
+
+def results(step: Callable[[], Any], count: int) -> list[np.ndarray]:
+    """What the first steps give, copied: a step may change what the one before returned."""
+    return [np.array(np.asarray(step())) for _ in range(count)]
 
 
 def difference(expected: Sequence[Any], found: Sequence[Any]) -> str | None:

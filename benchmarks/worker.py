@@ -84,10 +84,8 @@ def asked(workload: Any, steps: dict[str, Any], pairs: list[tuple[str, str]]) ->
 
 def built(workload: Any, task: Task) -> dict[str, Any]:
     """The steps that run and compute the same numbers as the first of them, by contender; of the others, why not."""
-    import numpy as np
-
     from benchmarks import contenders
-    from benchmarks.checking import difference
+    from benchmarks.checking import difference, results
 
     steps: dict[str, Any] = {}
     expected: Any = None
@@ -97,7 +95,7 @@ def built(workload: Any, task: Task) -> dict[str, Any]:
         try:
             step = contender.build(workload)
             threads.limit(task.threads)
-            values = [np.array(np.asarray(step())) for _ in range(workload.checked)]
+            values = results(step, workload.checked)
         except contenders.NotMine:
             continue
         except contenders.LeftOut as reason:
