@@ -134,7 +134,8 @@ class Replay:
         ]
         for grads in _by_dtype(late):
             self._collect(recorder, list(grads), grads)
-        self.ends = [None if leaf.grad is None else self.at_hand[id(_value(leaf.grad))] for leaf in self.leaves]
+        ends = [None if leaf.grad is None else self.at_hand[id(_value(leaf.grad))] for leaf in self.leaves]
+        self.ends = [None if end is None else Tensor(end) for end in ends]  # what .grad is after each replay
         results = collected(result)
         recorder.effects_follow("the state has changed")
         backs = [(place, t._raw) for t, place, raw in zip(self.state.tensors, self.places, raws) if t._raw is not raw]
@@ -182,8 +183,8 @@ class Replay:
             raise
         for call in self.effects:
             call()
-        for leaf, end in zip(self.leaves, self.ends):
-            leaf.grad = None if end is None else Tensor(end)
+        for leaf, grad in zip(self.leaves, self.ends):
+            leaf.grad = grad
         if not self._watched:
             self._settle()
         results = [x.copy() for x in self.results]
@@ -195,11 +196,13 @@ class Replay:
         places = [flat for flat, _ in self.places] + self.gradients
         flats = {id(flat): flat for flat in places}.values()
         self._watched = [x for flat in flats for x in (flat.whole.base, *flat.parts)]
+        self._watched += [grad for grad in self.ends if grad is not None]
         del flats, places
         self._own = self._references()
 
     def _references(self) -> int:
-        return references(self._watched) + references([leaf.grad for leaf in self.leaves])
+        attached = sum([leaf.grad is grad for leaf, grad in zip(self.leaves, self.ends)])
+        return references(self._watched) - attached
 
     def _return_home(self) -> None:
         """Bring the values of the state to their places, where they are not: at first, or when a user set others."""

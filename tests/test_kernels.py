@@ -163,6 +163,10 @@ def binary_cross_entropy(p, target):
     return -target * log_p - (1 - target) * log_q
 
 
+def column_sums(x):
+    return x.astype(numpy.float64).sum(axis=tuple(range(x.ndim - 1)))
+
+
 def standardized(x, *, axis, eps):
     x = x.astype(numpy.float64)
     return (x - x.mean(axis=axis, keepdims=True)) / numpy.sqrt(x.var(axis=axis, keepdims=True) + eps)
@@ -309,6 +313,7 @@ LAYERS = [
     Case("linear", smooth((0, 3), (4, 3), (4,)), note="empty batch"),
     Case("linear", smooth((5, 0), (4, 0), (4,)), note="no feature"),
     Case("linear", smooth((5, 3), (0, 3), (0,)), note="no unit"),
+    *[Case("column_sums", smooth(shape), note=str(shape)) for shape in ((5, 3), (3,), (2, 4, 3), (0, 3), (5, 0))],
     Case("matmul", smooth((4, 3), (3, 5))),
     Case("matmul", smooth((2, 4, 3), (3, 5)), note="batch"),
     Case("matmul", smooth((2, 1, 4, 3), (3, 3, 5)), note="batches broadcast"),
@@ -370,6 +375,8 @@ LOSSES = [
             ((2, 3, 4), 0, "int32", {"ignore_index": 0}, f"{reduction}, map, a class ignored"),
             ((2, 3, 4), 2, "int32", {"ignore_index": -1}, f"{reduction}, map, none ignored"),
             ((6, 4), 1, "uint8", {"ignore_index": 255}, f"{reduction}, none ignored"),
+            ((6, 40), 1, "int64", {"ignore_index": -100}, f"{reduction}, many classes"),
+            ((2, 3, 40), 1, "int64", {"ignore_index": -100}, f"{reduction}, map, many classes"),
         )
     ],
     *[
@@ -555,6 +562,15 @@ def test_memory_is_an_arrays_own_where_that_is_known(backend):
         assert not backend.library.owns_memory(raw.T)
 
 
+def test_what_a_library_has_to_run_a_step_faster(backend):
+    xp = backend.library
+    assert xp.is_replayed() is (backend.name == "numpy")
+    assert callable(xp.tracer()) is (backend.name in ("jax", "torch"))
+    assert float(xp.traced_number(2.5)) == 2.5
+    assert (of_generic(backend, "is_replayed")(), of_generic(backend, "tracer")()) == (False, None)
+    assert of_generic(backend, "traced_number")(2.5) == 2.5
+
+
 def test_every_backend_that_runs_is_available(backend):
     for kernel in (backend.library.unavailable, of_generic(backend, "unavailable")):
         assert kernel() is None
@@ -572,10 +588,13 @@ def test_whether_the_host_had_better_draw_is_known_of_every_device(backend):
 
 LOOKED_AT = {
     "device_of",
+    "is_replayed",
     "known_outside",
     "owns_memory",
     "random_on_host",
     "to_host",
+    "traced_number",
+    "tracer",
     "unavailable",
 }  # in the tests above
 # Optimizer steps, random words and special functions have files of their own.

@@ -207,7 +207,9 @@ class Recorded(NDArrayOperatorsMixin):
 
     def copy(self, order: str = "C") -> Recorded:
         """The same elements at another place."""
-        return np.copy(self, order=order)  # type: ignore[call-overload]
+        place = self.recorder.place(self.value.copy(order))  # type: ignore[arg-type]
+        self.recorder.add(np.copyto, place.buffer, self.value)
+        return Recorded(self.recorder, place.buffer, place)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Recorded:
         """As NumPy's: a view where one is possible."""

@@ -76,7 +76,7 @@ def _linear_weight(xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = Non
 
 
 def _linear_bias(xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None) -> Any:
-    return g if g.ndim == 1 else xp.sum(g, axis=tuple(range(g.ndim - 1)))
+    return xp.column_sums(g)
 
 
 def _standardized(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], eps: float) -> Any:

@@ -161,6 +161,11 @@ def linear(xp: Any, x: Any, weight: Any, bias: Any = None) -> Any:
     return y if bias is None else y + bias
 
 
+def column_sums(xp: Any, x: Any) -> Any:
+    """The sums over all axes but the last: what a bias, added to each row, gets for a cotangent."""
+    return xp.sum(x, axis=tuple(range(x.ndim - 1))) if x.ndim > 1 else x
+
+
 def standardized(xp: Any, x: Any, *, axis: tuple[int, ...], eps: float) -> Any:
     """(x - mean) / sqrt(variance + eps), both over ``axis``; the variance is that of the values at hand (divided by n)."""
     if 0 in x.shape:
