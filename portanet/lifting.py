@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Number
 from typing import Any
 
 from portanet.library import libraries
@@ -68,7 +69,8 @@ def _form(tree: Any, arrays: list[Any]) -> Any:
         return type(tree), [_form(one, arrays) for one in tree]
     if isinstance(tree, dict):
         return dict, [(key, _form(one, arrays)) for key, one in tree.items()]
-    return type(tree), tree
+    # As text, numbers tell 0 from -0, and nan is itself.
+    return type(tree), repr(tree) if isinstance(tree, Number) else tree
 
 
 def collected(tree: Any) -> list[Any]:

@@ -141,7 +141,7 @@ def prove(make, calls, between=None, recordings=2, reason=""):
         assert not different, (
             f"call {i}: {different}, {step.reason!r}: {one.get(different[0])}, {other.get(different[0])}"
         )
-    assert step.reason == "" if reason == "" else reason in step.reason, step.reason
-    assert step.recordings == recordings
+    assert step.reason == "" if reason == "" else reason in step.reason, step.reason or "replayed"
+    assert recordings in (step.recordings, None), f"{step.recordings} recordings"
     assert len(calls) < 2 or expected[0] != expected[-1], "nothing changed: this proves nothing"
     return made, step

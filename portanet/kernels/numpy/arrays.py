@@ -25,6 +25,12 @@ def scatter_add(x: Any, indices: Any, updates: Any) -> Any:
     return y
 
 
+def set_at(x: Any, values: Any, *, key: Any) -> Any:
+    y = x.copy("K")
+    y[key] = values
+    return y
+
+
 def add_at(x: Any, updates: Any, *, key: Any) -> Any:
     y = np.array(x)
     entries = key if isinstance(key, tuple) else (key,)
