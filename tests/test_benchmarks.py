@@ -24,6 +24,7 @@ from benchmarks.workloads.base import Network, Product
 from portanet import nn
 
 ROOT = Path(__file__).resolve().parents[1]
+NOT_THESE = ["wrong", "broken", "absent", "portanet-broken"]
 SMALLEST = workloads.STEPS[0]
 
 
@@ -149,15 +150,17 @@ def test_a_contender_that_computes_something_else_is_left_out(monkeypatch, capsy
     wrong = Contender("wrong", "wrong", ("numpy",), {Network: lambda _: lambda: 1.0})
     broken = Contender("broken", "broken", ("numpy",), {Network: lambda _: lambda: 1 / 0})
     absent = Contender("absent", "absent", ("a_package_that_nobody_has",), {Network: lambda _: lambda: 1.0})
-    for one in (wrong, broken, absent):
+    ours = Contender("portanet-broken", "broken", ("numpy",), {Network: lambda _: lambda: 1 / 0})
+    for one in (wrong, broken, absent, ours):
         monkeypatch.setitem(contenders.ALL, one.name, one)
-    task = worker.Task(1, 0.0, "portanet-numpy", ["numpy", "wrong", "broken", "absent", "portanet-numpy"])
+    task = worker.Task(1, 0.0, "portanet-numpy", ["numpy", *NOT_THESE, "portanet-numpy"])
     monkeypatch.setattr(worker.threads, "limit", lambda count: None)  # of this whole process
     assert list(worker.built(SMALLEST, task)) == ["numpy", "portanet-numpy"]
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     reasons = {one["contender"]: (one["kind"], one["reason"]) for one in told if "reason" in one}
     assert reasons["wrong"][0] == "failed" and "computes something else" in reasons["wrong"][1]
-    assert reasons["broken"][0] == "failed" and "ZeroDivisionError" in reasons["broken"][1]
+    assert reasons["broken"] == ("left_out", "failed: ZeroDivisionError: division by zero")
+    assert reasons["portanet-broken"][0] == "failed" and "ZeroDivisionError" in reasons["broken"][1]
     assert reasons["absent"] == ("left_out", "a_package_that_nobody_has is not installed")
 
 
