@@ -103,7 +103,7 @@ def built(workload: Any, task: Task) -> dict[str, Any]:
             continue
         except Exception as problem:
             traceback.print_exc()
-            reason = f"failed: {type(problem).__name__}: {(str(problem).strip().splitlines() or [""])[0]}"
+            reason = f"failed: {type(problem).__name__}: {first_line(problem)}"
             # A library that is broken here is a gap in the tables; portanet that is broken is a failure.
             kind = "failed" if name.startswith("portanet") else "left_out"
             tell(kind, workload=workload.name, contender=name, reason=reason)
@@ -117,6 +117,10 @@ def built(workload: Any, task: Task) -> dict[str, Any]:
         tell("built", workload=workload.name, contender=name, seconds=time.perf_counter() - before)
         steps[name] = step
     return steps
+
+
+def first_line(problem: Exception) -> str:
+    return (str(problem).strip().splitlines() or ["without a word"])[0]
 
 
 def main() -> None:
