@@ -308,7 +308,7 @@ def test_batches_of_other_sizes():
 def test_more_forms_than_are_kept():
     sizes = [*range(1, 13), *range(1, 13)]
     calls = [(normal(i, n, 5), normal(i + 20, n, 3)) for i, n in enumerate(sizes)]
-    made, step = prove(usual(), calls, recordings=24)
+    _, step = prove(usual(), calls, recordings=24)
     assert len(step._kept) <= 8
 
 

@@ -414,6 +414,7 @@ class ReduceLROnPlateau(Schedule):
 
     def step(self, metrics: Any) -> None:
         """An epoch has passed, and the figure that is watched (a number, or a Tensor of one element) came out so."""
+        self._refuse_recording()
         figure = float(metrics)
         self.last_epoch += 1
         if self.is_better(figure):

@@ -26,8 +26,12 @@ class Schedule:
     def _rates(self) -> list[float]:
         return [float(group["lr"]) for group in self.optimizer.param_groups]
 
-    def _set(self, rates: list[float]) -> None:
+    def _refuse_recording(self) -> None:
+        # Before anything is counted, for the step will then be taken again.
         refuse_while_recording(f"{type(self).__name__}.step()")
+
+    def _set(self, rates: list[float]) -> None:
+        self._refuse_recording()
         for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = float(lr)  # a lambda may well give a NumPy number, which would widen float32
         self._last_lr = self._rates()
@@ -110,6 +114,7 @@ class LRScheduler(Schedule):
 
         Warns where the optimizer has not stepped yet, which skips the first rate.
         """
+        self._refuse_recording()
         if self.last_epoch == 0 and not self.optimizer.step_called:
             warnings.warn(
                 "scheduler.step() came before optimizer.step(), so the first learning rate was never used; call it "
