@@ -146,7 +146,7 @@ class Replay:
             recorder.add(flat.put, i, new.value)
         self.read_grads = [i for i, grad in enumerate(self.grads) if grad is not None and recorder.reads(grad)]
         self.calls, self.effects, moved = recorder.finished()
-        self.results = [moved.get(id(_value(x)), _value(x)) for x in results]
+        self.results = [recorder.placed(_value(x), moved) for x in results]
         self.result, self.is_tensor = result, isinstance(result, Tensor)
         self.homes = [(t, flat, i, flat.parts[i]) for t, (flat, i) in zip(self.state.tensors, self.places)]
 
@@ -227,7 +227,7 @@ def _value(x: Any) -> Any:
 
 def _own(recorder: Recorder, raw: Any) -> Recorded:
     recorded = raw if isinstance(raw, Recorded) else fixed(recorder, raw)
-    return recorded if recorded.memory.reusable else recorded.copy()
+    return recorded if recorded.memory.ours else recorded.copy()
 
 
 def _by_dtype(tensors: list[Any]) -> list[list[Any]]:

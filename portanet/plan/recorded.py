@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from portanet.library import libraries, namespace_of, namespaces
+from portanet.plan.fresh import Fresh, can_be_fresh
 from portanet.plan.recorder import Memory, Recorder, Refused, active
 
 OF_THE_FORM = frozenset({np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj})
@@ -207,7 +208,7 @@ class Recorded(NDArrayOperatorsMixin):
 
     def copy(self, order: str = "C") -> Recorded:
         """The same elements at another place."""
-        place = self.recorder.place(self.value.copy(order))  # type: ignore[arg-type]
+        place = self.recorder.place(self.value.copy(order))
         self.recorder.add(np.copyto, place.buffer, self.value)
         return Recorded(self.recorder, place.buffer, place)
 
@@ -218,7 +219,7 @@ class Recorded(NDArrayOperatorsMixin):
 
     def transpose(self, *axes: Any) -> Recorded:
         """As NumPy's: a view."""
-        return np.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
+        return record(self.recorder, np.transpose, (self, (axes[0] if len(axes) == 1 else axes) or None), {})
 
     def view(self, dtype: Any) -> Recorded:
         """The same memory read as another dtype."""
@@ -336,7 +337,7 @@ def _require_recorded(target: Any) -> None:
     """Raise `Refused` unless ``target`` was made by the recording, which then may write to it."""
     if not isinstance(target, Recorded):
         raise Refused("a recorded array is written to an array that is not recorded")
-    if not target.memory.reusable:
+    if not target.memory.ours:
         raise Refused("an input or a state is written to in place; compute a new array and assign it")
 
 
@@ -381,9 +382,41 @@ def whole(function: Callable[..., Any]) -> Callable[..., Any]:
         recorder = active.get()
         if recorder is None or not any([type(x) is Recorded for x in args]):
             return function(*args, **options)
-        return record(recorder, function, args, options)
+        found: list[Recorded] = []
+        raw_args = [_raw(x, found) for x in args]
+        raw_options = {name: _raw(x, found) for name, x in options.items()}
+        results = function(*raw_args, **raw_options)
+        several = isinstance(results, tuple)
+        targets, made = [], []
+        for result in results if several else (results,):
+            target, one = (None, None) if result is None else _target(recorder, function, result, found)
+            targets.append(target)
+            made.append(one)
+        recorder.add(_made, targets, function, raw_args, raw_options, several)
+        return tuple(made) if several else made[0]
 
     return called
+
+
+def _target(recorder: Recorder, function: Any, result: Any, found: list[Recorded]) -> tuple[Any, Recorded]:
+    """Where a replay is to put a result of a whole kernel, and the recorded array of it."""
+    shared = _shared(_array(function, result), found)
+    if shared is not None:
+        return None, Recorded(recorder, result, shared)
+    if isinstance(result, np.ndarray) and can_be_fresh(result):
+        fresh, memory = recorder.anew(result)
+        return fresh, Recorded(recorder, result, memory)
+    place = recorder.place(result)
+    return place.buffer, Recorded(recorder, place.buffer, place)
+
+
+def _made(targets: list[Any], function: Any, args: list[Any], options: dict[str, Any], several: bool) -> None:
+    results = function(*args, **options)
+    for target, result in zip(targets, results if several else (results,), strict=True):
+        if type(target) is Fresh:
+            target.renew(result)
+        elif target is not None:
+            np.copyto(target, result)
 
 
 def adopt() -> None:

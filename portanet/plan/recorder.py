@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from portanet.plan.fresh import Fresh, Part, called, owner_of
+
 
 class Refused(Exception):
     """What was asked of a recorded array cannot be replayed; the message says what and why."""
@@ -27,17 +29,23 @@ active: ContextVar[Recorder | None] = ContextVar("portanet_recording_plan", defa
 
 class Memory:
     """The memory of one result. When the last array on it is forgotten, later results of its form may take it over:
-    the replay makes the same calls in the same order, so nobody needs it then either."""
+    the replay makes the same calls in the same order, so nobody needs it then either.
 
-    __slots__ = ("buffer", "recorder", "reusable")
+    Attributes:
+        ours: the recording made it, and may write to it; otherwise it is an input or a state.
+        fresh: it is other memory in each replay.
+    """
 
-    def __init__(self, recorder: Recorder, buffer: Any, reusable: bool) -> None:
+    __slots__ = ("buffer", "fresh", "ours", "recorder")
+
+    def __init__(self, recorder: Recorder, buffer: Any, ours: bool, fresh: bool = False) -> None:
         self.recorder = recorder
         self.buffer = buffer
-        self.reusable = reusable
+        self.ours = ours
+        self.fresh = fresh
 
     def __del__(self) -> None:
-        if self.reusable:
+        if self.ours and not self.fresh:
             self.recorder.spare[form_of(self.buffer)].append(self.buffer)
 
 
@@ -61,6 +69,7 @@ class Recorder:
         self.committed = ""
         self._effects = 0  # where among the calls the first with an effect stands
         self._moves: list[tuple[int, Memory, Any]] = []
+        self._fresh: dict[int, Fresh] = {}  # by the identity of the memory in the recording
 
     def add(self, function: Callable[..., Any], *args: Any, **options: Any) -> None:
         """Write down a call that has been made."""
@@ -77,6 +86,12 @@ class Recorder:
             # A view, such as a reshaped copy is, must not stand for new memory.
             buffer = value if value.base is None and value.flags.writeable else value.copy("K")
         return Memory(self, buffer, True)
+
+    def anew(self, result: Any) -> tuple[Fresh, Memory]:
+        """A large result as one that each replay makes in other memory."""
+        fresh = Fresh(result)
+        self._fresh[id(fresh.memory)] = fresh
+        return fresh, Memory(self, fresh.memory, True, fresh=True)
 
     def commit(self, function: Callable[[], None], what: str) -> None:
         """Write down a call that has effects beyond the plan's memory, without making it."""
@@ -119,15 +134,39 @@ class Recorder:
         bases = {id(x.base) for call in self.calls for x in _arrays(call[1:]) if x.base is not None}
         for index, memory, target in self._moves:
             value = self.calls[index][1][1]
-            whole = memory.reusable and value is memory.buffer and id(value) not in bases and id(value) not in moved
+            whole = (
+                memory.ours
+                and not memory.fresh
+                and value is memory.buffer
+                and id(value) not in bases
+                and id(value) not in moved
+            )
             if whole and value.strides == target.strides:
                 moved[id(value)] = target
                 needless.add(index)
-        bound: list[Callable[[], Any]] = [
-            functools.partial(f, *_replaced(a, moved), **_replaced(o, moved)) for f, a, o in self.calls
-        ]
+        bound = [self._bound(call, moved) for call in self.calls]
         before = [call for i, call in enumerate(bound[: self._effects]) if i not in needless]
-        return before, [call for i, call in enumerate(bound) if i >= self._effects and i not in needless], moved
+        after = [call for i, call in enumerate(bound) if i >= self._effects and i not in needless]
+        # What a fresh result was in the recording is not needed: only where the replay will put it.
+        return before, after, moved
+
+    def _bound(self, call: Call, moved: dict[int, Any]) -> Callable[[], Any]:
+        function, args, options = call
+        found = _arrays((args, options))
+        if any([id(owner_of(x)) in self._fresh for x in found]):
+            return functools.partial(called, function, self.placed(args, moved), self.placed(options, moved))
+        return functools.partial(function, *self.placed(args, moved), **self.placed(options, moved))
+
+    def placed(self, tree: Any, moved: dict[int, Any]) -> Any:
+        """Arrays of the recording, in tuples, lists and dicts, as the replay finds them: where they are, or a `Part`."""
+        if isinstance(tree, np.ndarray):
+            fresh = self._fresh.get(id(owner_of(tree)))
+            return moved.get(id(tree), tree) if fresh is None else Part(fresh, tree)
+        if isinstance(tree, dict):
+            return {name: self.placed(one, moved) for name, one in tree.items()}
+        if isinstance(tree, (tuple, list)) and not hasattr(tree, "_fields"):
+            return type(tree)([self.placed(one, moved) for one in tree])
+        return tree
 
     def reads(self, place: Any) -> bool:
         """Whether some call is given this array or a view of it."""
@@ -140,16 +179,6 @@ def _arrays(tree: Any) -> list[Any]:
     if isinstance(tree, dict):
         tree = list(tree.values())
     return [x for one in tree for x in _arrays(one)] if isinstance(tree, (tuple, list)) else []
-
-
-def _replaced(tree: Any, moved: dict[int, Any]) -> Any:
-    if isinstance(tree, np.ndarray):
-        return moved.get(id(tree), tree)
-    if isinstance(tree, dict):
-        return {name: _replaced(one, moved) for name, one in tree.items()}
-    if isinstance(tree, (tuple, list)) and not hasattr(tree, "_fields"):
-        return type(tree)([_replaced(one, moved) for one in tree])
-    return tree
 
 
 def _compared(value: Any, expected: bool) -> None:
