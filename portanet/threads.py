@@ -33,6 +33,23 @@ def _pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="portanet")
 
 
+@functools.cache
+def _core() -> Callable[[], int]:
+    """The number of the core that the calling thread is on; -1 where that cannot be asked for."""
+    import ctypes  # here, so that `import portanet` does not pay for it
+
+    ask = getattr(ctypes.PyDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
+    return ask or (lambda: -1)
+
+
+def _leave(core: int) -> None:
+    """Move the calling thread to another core than this one; from there on it may go where it likes."""
+    allowed = os.sched_getaffinity(0)
+    if others := allowed - {core}:
+        os.sched_setaffinity(0, others)
+        os.sched_setaffinity(0, allowed)
+
+
 _lock = threading.Lock()
 _inside = 0  # calls that hold BLAS to one thread at the moment
 _before = 1  # how many it had before the first of them
@@ -57,6 +74,15 @@ def run(tasks: Sequence[Callable[[], Any]]) -> None:
     left = iter(tasks)  # shared: who is done takes the next
     turn = threading.Lock()
 
+    core = _core()
+    callers = core()
+
+    def help_out() -> None:
+        # Some virtual machines wake a thread on the core of who woke it, where it waits though another core idles.
+        if callers >= 0 and core() == callers:
+            _leave(callers)
+        work()
+
     def work() -> None:
         _here.busy = True
         try:
@@ -71,7 +97,7 @@ def run(tasks: Sequence[Callable[[], Any]]) -> None:
 
     _hold()
     try:
-        helpers = [_pool(os.getpid()).submit(work) for _ in range(threads - 1)]
+        helpers = [_pool(os.getpid()).submit(help_out) for _ in range(threads - 1)]
         try:
             work()
         finally:

@@ -19,7 +19,7 @@ Pairs = tuple[tuple[int, int], ...]
 
 BLOCK = 1 << 20  # bytes of windows at a time: half of a common second-level cache
 SMALL = 1_000_000  # up to so many multiplications OpenBLAS multiplies in place, without packing its arguments first
-PARALLEL = 30e6  # multiplications that are worth a second thread
+PARALLEL = 10e6  # multiplications that are worth a second thread
 RUN = 1024  # numbers: of runs shorter than this several are taken together where they lie side by side
 SHORT = 64  # bytes: windows made of shorter runs of memory are taken as `Planes`
 LONGER = 1.1  # by how much lines of places may be longer than those of windows
