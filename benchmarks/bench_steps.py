@@ -11,7 +11,7 @@ import pytest
 from benchmarks import contenders, workloads
 from benchmarks.checking import difference, results
 
-OURS = [name for name in contenders.ALL if name.startswith("portanet")]
+OURS = [one.name for one in contenders.chosen([]) if one.name.startswith("portanet")]
 WORKLOADS = [*workloads.STEPS, *workloads.INFERENCE, *workloads.OTHERS]
 REFERENCE = ("numpy", "torch")
 

@@ -20,8 +20,8 @@ ALL: dict[str, Contender] = {contender.name: contender for contender in _ALL}
 
 
 def chosen(names: list[str]) -> list[Contender]:
-    """The contenders of these names; all of them without a name."""
+    """The contenders of these names; without a name all that usually run."""
     strange = [name for name in names if name not in ALL]
     if strange:
         raise ValueError(f"no contender is called {', '.join(strange)}; there are {', '.join(ALL)}")
-    return [contender for name, contender in ALL.items() if not names or name in names]
+    return [one for name, one in ALL.items() if (name in names if names else one.usual)]

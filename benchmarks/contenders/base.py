@@ -28,6 +28,7 @@ class Contender:
         packages: what must be installed.
         builders: for a class of workloads, what makes a step of one of them; it may raise LeftOut.
         agrees: False where the step computes a part only, so that there is nothing to compare (the floor).
+        usual: False for one that runs only where it is named.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Contender:
     packages: tuple[str, ...]
     builders: dict[type[Workload], Callable[[Any], Step]] = field(hash=False)
     agrees: bool = True
+    usual: bool = True
 
     def missing(self) -> str | None:
         """Why the contender cannot run here, or None."""

@@ -311,4 +311,10 @@ OURS = [
     Contender("portanet-jax", "portanet on JAX", ("jax",), _builders("portanet-jax", "jax")),
     Contender("portanet-jax-jit", "portanet under jax.jit", ("jax",), _JITTED),
     Contender("portanet-cupy", "portanet on CuPy", ("cupy",), _builders("portanet-cupy", "cupy")),
+    *[
+        Contender(
+            f"portanet-compile-{name}", f"portanet.compile on {title}", (name,), {Network: planned(name)}, usual=False
+        )
+        for name, title in {"torch": "PyTorch", "jax": "JAX"}.items()
+    ],
 ]

@@ -23,11 +23,15 @@ class Items:
 
 @dataclass(frozen=True)
 class Table:
-    """A first row of names and rows of cells; ``marks`` gives cells (row, column) a class: "met" or "missed"."""
+    """A first row of names and rows of cells; the first ``words`` columns are text, the others numbers.
+
+    ``marks`` gives cells (row, column) a class: "met" or "missed".
+    """
 
     head: list[str]
     rows: list[list[str]]
     marks: dict[tuple[int, int], str] = field(default_factory=dict)
+    words: int = 1
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from benchmarks import workloads
@@ -34,11 +35,12 @@ def blocks_of(findings: dict[str, Any]) -> list[Block]:
     return [
         Heading(1, TITLE),
         *introduction(findings),
+        *described(pairs),
         *goals(pairs, findings["threads"]),
         *section("Training steps", "training", f"Forward, loss, backward, update. {TABLES}", pairs, steps),
         *section("Inference at batch 1", "inference", TABLES, pairs, inference),
         *section("Optimizer, operation, epoch", "others", TABLES, pairs, others),
-        *section("Memory", "memory", f"{MEMORY} {TABLES}", pairs, memory),
+        *section("Memory", "memory", MEMORY, pairs, memory),
         *section("Import", "import", "Seconds of an import in a new interpreter.", pairs, imports),
         *growth(findings),
         *first_results(findings["built"]),
@@ -57,8 +59,25 @@ def introduction(findings: dict[str, Any]) -> list[Block]:
             "batch; one whose losses differ is left out. All have the same number of threads: a process that is kept to "
             "one core for one thread, and one with every core."
         ),
-        Table(["what", "which"], facts),
+        Table(["what", "which"], facts, words=2),
     ]
+
+
+def described(pairs: list[Pair]) -> list[Block]:
+    """What the workloads are."""
+    names = {one.workload for one in pairs}
+    rows = [
+        [one.name, inspect.getdoc(type(one)).partition("\n")[0], str(one.batch), one.optimizer]
+        for one in workloads.STEPS
+        if one.name in names
+    ]
+    rows += [
+        [one.name, inspect.getdoc(type(one)).partition("\n")[0], "", ""]
+        for one in workloads.OTHERS
+        if one.name in names
+    ]
+    table = Table(["workload", "what it is", "batch", "optimizer"], rows, words=2)
+    return [Heading(2, "Workloads"), table] if rows else []
 
 
 def goals(pairs: list[Pair], threads: list[int]) -> list[Block]:
@@ -84,7 +103,7 @@ def goals(pairs: list[Pair], threads: list[int]) -> list[Block]:
         return []
     sums = ", ".join([f"{met[count]} of {len(rows)} with {counted(count, 'thread')}" for count in counts])
     head = ["workload", "who", "against", "goal", *[counted(count, "thread") for count in counts]]
-    return [Heading(2, "Goals"), Paragraph(f"Met: {sums}."), Table(head, rows, marks)]
+    return [Heading(2, "Goals"), Paragraph(f"Met: {sums}."), Table(head, rows, marks, words=4)]
 
 
 def first_results(built: list[dict[str, Any]]) -> list[Block]:
@@ -97,7 +116,7 @@ def first_results(built: list[dict[str, Any]]) -> list[Block]:
     return [
         Heading(2, "Time to the first results"),
         Paragraph(text),
-        Table(["workload", "who", "threads", "time"], rows),
+        Table(["workload", "who", "threads", "time"], rows, words=2),
     ]
 
 

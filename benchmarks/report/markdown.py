@@ -18,8 +18,8 @@ def _text(block: Block, stem: str) -> str:
             return text
         case Items(texts):
             return "\n".join([f"- {text}" for text in texts])
-        case Table(head, rows, marks):
-            lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
+        case Table(head, rows, marks, words):
+            lines = [head, ["---"] * words + ["---:"] * (len(head) - words)]
             for i, row in enumerate(rows):
                 lines.append([f"**{cell}**" if marks.get((i, j)) == "missed" else cell for j, cell in enumerate(row)])
             return "\n".join(["| " + " | ".join([cell.replace("|", "\\|") for cell in line]) + " |" for line in lines])

@@ -13,7 +13,7 @@ h1, h2, h3 { line-height: 1.2; margin: 2rem 0 .5rem; }
 div.wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .875rem; margin: .75rem 0; }
 th, td { padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+th.word, td.word { text-align: left; }
 td.met { color: #1a6b34; }
 td.missed { color: #a51d1d; font-weight: 600; }
 code { background: #f3f3f3; padding: 0 .2rem; }
@@ -45,16 +45,17 @@ def _text(block: Block) -> str:
             return f"<p>{_inline(text)}</p>"
         case Items(texts):
             return "<ul>" + "".join([f"<li>{_inline(text)}</li>" for text in texts]) + "</ul>"
-        case Table(head, rows, marks):
-            top = "".join([f"<th>{_inline(cell)}</th>" for cell in head])
-            lines = [_row(row, [marks.get((i, j), "") for j in range(len(row))]) for i, row in enumerate(rows)]
-            return (
-                f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
-            )
+        case Table(head, rows, marks, words):
+            kinds = ["word" if j < words else "" for j in range(len(head))]
+            top = _row(head, kinds, "th")
+            lines = [_row(row, [marks.get((i, j), kinds[j]) for j in range(len(row))]) for i, row in enumerate(rows)]
+            return f'<div class="wide"><table><thead>{top}</thead><tbody>{"".join(lines)}</tbody></table></div>'
         case Picture(_, svg, caption):
             return f"<figure>{svg[svg.index('<svg') :]}<figcaption>{_inline(caption)}</figcaption></figure>"
 
 
-def _row(cells: list[str], marks: list[str]) -> str:
-    made = [f'<td class="{mark}">' if mark else "<td>" for mark in marks]
-    return "<tr>" + "".join([f"{tag}{_inline(cell)}</td>" for tag, cell in zip(made, cells, strict=True)]) + "</tr>"
+def _row(cells: list[str], kinds: list[str], tag: str = "td") -> str:
+    made = [f'<{tag} class="{kind}">' if kind else f"<{tag}>" for kind in kinds]
+    return (
+        "<tr>" + "".join([f"{start}{_inline(cell)}</{tag}>" for start, cell in zip(made, cells, strict=True)]) + "</tr>"
+    )

@@ -11,8 +11,8 @@ from benchmarks.report.words import amount, counted, title
 from benchmarks.timing import Pair
 
 TABLES = (
-    "The first column of numbers is the median time of a step (or the memory); the others say how many times as much a "
-    "contender needs: 2.00 is half as fast, 0.50 twice as fast."
+    "The first column of numbers is the median time of a step; the others say how many times as long a contender takes: "
+    "2.00 is half as fast, 0.50 twice as fast."
 )
 
 
@@ -57,9 +57,9 @@ def everything(pairs: list[Pair]) -> list[Block]:
     rows = [
         [
             one.workload,
-            str(one.threads or ""),
             title(one.subject),
             title(one.against),
+            counted(one.threads, "thread") if one.threads else "",
             f"{one.ratio:.3f}",
             f"{one.low:.3f} to {one.high:.3f}",
             amount(one.subject_value, one.unit),
@@ -68,9 +68,9 @@ def everything(pairs: list[Pair]) -> list[Block]:
         ]
         for one in pairs
     ]
-    head = ["workload", "threads", "who", "against", "ratio", "quartiles", "who's median", "the other's", "turns"]
+    head = ["workload", "who", "against", "threads", "ratio", "quartiles", "who's median", "the other's", "turns"]
     text = "The ratio is the first one's time (or memory) over the other's, the median over the turns."
-    return [Heading(2, "Every pair"), Paragraph(text), Table(head, rows)] if rows else []
+    return [Heading(2, "Every pair"), Paragraph(text), Table(head, rows, words=4)] if rows else []
 
 
 def names(pairs: list[Pair]) -> list[str]:

@@ -12,7 +12,7 @@ from benchmarks.workloads.base import Network, Product
 
 @dataclass(frozen=True)
 class LSTM(Network):
-    """One layer; the hidden state after the last step goes through a linear layer to 10 classes."""
+    """128 hidden units over 64 steps of 64 features; the last state goes through a linear layer to 10 classes."""
 
     features: int = 64
     hidden: int = 128
@@ -54,7 +54,10 @@ class LSTM(Network):
 
 @dataclass(frozen=True)
 class Transformer(Network):
-    """Layers that normalize first, ReLU between the two feed-forward products, no dropout; one class a position."""
+    """4 causal layers of width 128, 4 heads, 512 between, over 128 letters of 65; a class a position.
+
+    Layers normalize first, ReLU stands between the two feed-forward products, and nothing is dropped.
+    """
 
     layers: int = 4
     width: int = 128
