@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks import contenders, environment, running, threads, workloads
 from benchmarks.report import write
+from benchmarks.report.content import goal_lines
 
 REPORTS = Path(__file__).resolve().parent / "reports"
 SMOKE = {
@@ -73,6 +74,8 @@ def report(findings: dict, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     for written in write(findings, path):
         print(f"wrote {written}")
+    for line in goal_lines(findings):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -201,6 +201,11 @@ def test_the_report_says_what_was_met_and_what_was_missed(findings):
     assert "- JAX jit, by hand: it <broke> (LeNet)." in text
 
 
+def test_the_goals_are_said_on_the_terminal_too(findings):
+    line = content.goal_lines(findings)[0]
+    assert line == "MLP 64-32-10, portanet on NumPy, NumPy by hand: at most 1.5 x: 1.40 x, met"
+
+
 def test_the_page_escapes_what_it_is_given(findings):
     text = page(content.blocks_of(findings), content.TITLE)
     assert "a &amp; b" in text and "it &lt;broke&gt;" in text

@@ -25,7 +25,7 @@ MEMORY = (
 
 def blocks_of(findings: dict[str, Any]) -> list[Block]:
     """The whole report."""
-    pairs = [Pair(**{name: one[name] for name in Pair.__dataclass_fields__}) for one in findings["pairs"]]
+    pairs = pairs_of(findings)
     steps, inference, others, measured = [
         [workload.name for workload in some]
         for some in (workloads.STEPS, workloads.INFERENCE, workloads.OTHERS, workloads.MEASURED)
@@ -47,6 +47,16 @@ def blocks_of(findings: dict[str, Any]) -> list[Block]:
         *everything(pairs),
         *left_out(findings),
     ]
+
+
+def pairs_of(findings: dict[str, Any]) -> list[Pair]:
+    return [Pair(**{name: one[name] for name in Pair.__dataclass_fields__}) for one in findings["pairs"]]
+
+
+def goal_lines(findings: dict[str, Any]) -> list[str]:
+    """The table of goals for the terminal, a line each, the numbers of threads from the most to one."""
+    tables = [one for one in goals(pairs_of(findings), findings["threads"]) if isinstance(one, Table)]
+    return [f"{', '.join(row[:3])}: {row[3]}: {'; '.join(row[4:])}" for table in tables for row in table.rows]
 
 
 def introduction(findings: dict[str, Any]) -> list[Block]:
