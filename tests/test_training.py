@@ -476,3 +476,29 @@ def test_arguments_that_make_no_sense_are_errors():
         training.BestWeights(mode="best")
     with pytest.raises(ValueError, match="patience=0: expected 1 or more"):
         training.EarlyStopping(patience=0)
+
+
+def test_a_compiled_training_measures_the_same():
+    """Batches of two lengths, dropout, a schedule and metrics: to the last bit on NumPy."""
+
+    def history(compile: bool) -> list[dict[str, float]]:
+        with pn.use_backend("numpy"):
+            pn.manual_seed(4)
+            x, y = pn.random.normal((50, 3)), pn.random.integers(0, 4, (50,))
+            model = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 4))
+            optimizer = optim.Adam(model.parameters(), lr=0.02)
+            loader = data.DataLoader(data.TensorDataset(x, y), batch_size=16, shuffle=True)
+            found = training.fit(
+                model,
+                nn.CrossEntropyLoss(),
+                optimizer,
+                loader,
+                epochs=4,
+                metrics={"mean": lambda prediction, target: pn.mean(prediction).item()},
+                scheduler=optim.lr_scheduler.ExponentialLR(optimizer, 0.8),
+                compile=compile,
+                progress=False,
+            )
+            return [{name: value for name, value in one.items() if name != "seconds"} for one in found]
+
+    assert history(True) == history(False)
