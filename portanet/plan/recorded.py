@@ -25,7 +25,7 @@ OF_THE_FORM = frozenset({np.shape, np.ndim, np.size, np.result_type, np.can_cast
 OF_OPEN_SHAPE = frozenset(
     getattr(np, name)
     for name in (
-        "argwhere compress delete extract flatnonzero histogram intersect1d nonzero repeat setdiff1d setxor1d trim_zeros "
+        "argwhere compress delete extract flatnonzero histogram intersect1d nonzero setdiff1d setxor1d trim_zeros "
         "union1d unique unique_all unique_counts unique_inverse unique_values bincount"
     ).split()
 )
@@ -174,7 +174,7 @@ class Recorded(NDArrayOperatorsMixin):
 
     def __setitem__(self, key: Any, values: Any) -> None:
         _require_recorded(self)
-        call = (self.value, _raw_key(key), _raw(values))
+        call = (self.value, _raw(key), _raw(values))
         _written(*call)
         self.recorder.add(_written, *call)
 
@@ -243,7 +243,8 @@ def record(recorder: Recorder, function: Callable[..., Any], args: Any, options:
 
     Results that share memory with an argument are views and need no call; all others get a fixed place.
     """
-    if function in OF_OPEN_SHAPE:
+    counted = function is np.repeat and any([isinstance(x, Recorded) for x in (*args[1:], options.get("repeats"))])
+    if function in OF_OPEN_SHAPE or counted:
         raise Refused(f"{function.__name__} has a result whose shape depends on the elements")
     found: list[Recorded] = []
     raw_args = [_raw(x, found) for x in args]

@@ -163,7 +163,7 @@ def _cofactors(xp: Any, g: Any, y: Any, x: Any) -> Any:
     of all s but the i-th and j-th, and p_ii = 0. This map is its own transpose.
     """
     u, s, vh = xp.linalg.svd(x, full_matrices=False)
-    unit = xp.linalg.det(u) * xp.linalg.det(vh)
+    unit = xp.multiply(xp.linalg.det(u), xp.linalg.det(vh))
     diagonal = on_diagonal(xp, x)
     without_one = xp.where(diagonal, xp.ones_like(xp.expand_dims(s, axis=-2)), xp.expand_dims(s, axis=-2))
     pairs = xp.where(diagonal, xp.zeros_like(without_one), exclusive_products(xp, without_one))

@@ -22,7 +22,7 @@ def cofactors(xp: Any, x: Any) -> Any:
     det(U) conj(U), so with A = U diag(s) V^H: cof(A) = det(U) det(V^H) conj(U) diag(products of the other s) V^T.
     """
     u, s, vh = xp.linalg.svd(x, full_matrices=False)
-    unit = xp.linalg.det(u) * xp.linalg.det(vh)
+    unit = xp.multiply(xp.linalg.det(u), xp.linalg.det(vh))  # NumPy's operator rounds otherwise where there are no axes
     others = xp.expand_dims(exclusive_products(xp, s), axis=-2)
     return xp.expand_dims(unit, axis=(-2, -1)) * xp.matmul(xp.conj(u) * others, xp.conj(vh))
 

@@ -49,5 +49,6 @@ def __getattr__(name: str) -> Any:
         except ImportError:
             pass
         else:
-            return getattr(special, name)
+            found = getattr(special, name)
+            return found if isinstance(found, numpy.ufunc) else whole(found)
     raise AttributeError(f"no kernel {name!r} for NumPy")

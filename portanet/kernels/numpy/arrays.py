@@ -25,8 +25,12 @@ def scatter_add(x: Any, indices: Any, updates: Any) -> Any:
     return y
 
 
+def copy(x: Any) -> Any:
+    return x.copy("K") if x.ndim else np.copy(x)  # NumPy's own numbers have no axes, and must become arrays
+
+
 def set_at(x: Any, values: Any, *, key: Any) -> Any:
-    y = x.copy("K")
+    y = copy(x)
     y[key] = values
     return y
 
