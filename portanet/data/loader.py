@@ -92,9 +92,11 @@ class DataLoader:
             order = picked if order is None else take(picked, order)
         return self._gathered(tensors, order, target)
 
-    def _spans(self) -> list[tuple[int, int]]:
+    def _spans(self) -> Iterator[tuple[int, int]]:
+        """The places of each batch, one by one: a list of them would be as long as the dataset for batches of one."""
         count, size = len(self.dataset), self.batch_size
-        return [(size * k, min(size * (k + 1), count)) for k in range(len(self))]
+        for k in range(len(self)):
+            yield size * k, min(size * (k + 1), count)
 
     def _gathered(self, tensors: tuple[Tensor, ...], order: Tensor | None, target: Backend) -> Iterator[Any]:
         """Whole batches by one call per array; the order is carried to each array once an epoch."""
@@ -108,9 +110,8 @@ class DataLoader:
 
     def _collated(self, order: Tensor | None, target: Backend) -> Iterator[Any]:
         """Batches put together from items."""
-        places = range(len(self.dataset)) if order is None else order.tolist()
         for start, stop in self._spans():
-            chosen = list(places[start:stop])
+            chosen = list(range(start, stop)) if order is None else order[start:stop].tolist()
             items = [self.dataset[place] for place in chosen]
             # What is made of Python numbers belongs to the target; not around the yield, where it would leak out.
             with use_backend(target, dtype=target.dtype):

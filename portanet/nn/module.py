@@ -194,15 +194,29 @@ class Module:
     ) -> Iterator[tuple[str, Module]]:
         """This module (named ``prefix``) and all below it, with dotted names; each object once."""
         memo = set() if memo is None else memo
-        if id(self) in memo:
-            return
-        if remove_duplicate:
-            memo.add(id(self))
-        yield prefix, self
+        # A stack, not recursion: generators within generators would hand each module up through all above it.
+        waiting = [(id(None), iter([(prefix, self)]))]
+        above: set[int] = set()
+        while waiting:
+            for place, module in waiting[-1][1]:
+                if id(module) in memo:
+                    continue
+                if id(module) in above:
+                    raise RecursionError(f"{type(module).__name__} {place!r} contains itself; take it out of there.")
+                if remove_duplicate:
+                    memo.add(id(module))
+                yield place, module
+                above.add(id(module))
+                waiting.append((id(module), module._below(place)))
+                break
+            else:
+                above.discard(waiting.pop()[0])
+
+    def _below(self, place: str) -> Iterator[tuple[str, Module]]:
+        """The modules directly below this one, which is called ``place``, with their dotted names."""
         for name, module in self._modules.items():
             if module is not None:
-                below = f"{prefix}.{name}" if prefix else name
-                yield from module.named_modules(memo, below, remove_duplicate)
+                yield f"{place}.{name}" if place else name, module
 
     def modules(self) -> Iterator[Module]:
         """This module and all below it, each object once."""
@@ -435,17 +449,16 @@ def _table_for(value: Any) -> str | None:
     return "_modules" if isinstance(value, Module) else None
 
 
-def _state(module: Module, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+def _state(module: Module) -> Iterator[tuple[str, Tensor]]:
     """What `state_dict` holds, in PyTorch's order; a tied weight under each of its names."""
-    for name, parameter in module._parameters.items():
-        if parameter is not None:
-            yield prefix + name, parameter
-    for name, buffer in module._buffers.items():
-        if buffer is not None and name not in module.__dict__["_transient_buffers"]:
-            yield prefix + name, buffer
-    for name, below in module._modules.items():
-        if below is not None:
-            yield from _state(below, f"{prefix}{name}.")
+    for place, one in module.named_modules(remove_duplicate=False):
+        prefix = f"{place}." if place else ""
+        for name, parameter in one._parameters.items():
+            if parameter is not None:
+                yield prefix + name, parameter
+        for name, buffer in one._buffers.items():
+            if buffer is not None and name not in one.__dict__["_transient_buffers"]:
+                yield prefix + name, buffer
 
 
 def _indented(text: str) -> str:

@@ -21,6 +21,17 @@ class _Numbered(Module):
     def _entries(self) -> list[Any]:
         return list(self.__dict__[self._table].values())
 
+    def _names(self) -> list[str]:
+        """The names in order, kept from call to call: a loop over places would otherwise list all at each."""
+        names: list[str] | None = self.__dict__.get("_order")
+        if names is None or len(names) != len(self):
+            names = self.__dict__["_order"] = list(self.__dict__[self._table])
+        return names
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        self.__dict__["_order"] = None
+
     def _checked(self, value: Any) -> Any:
         if not isinstance(value, Module):
             raise TypeError(f"{type(self).__name__} holds modules, saw {type(value).__name__}.")
@@ -55,7 +66,7 @@ class _Numbered(Module):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return type(self)(self._entries()[index])  # type: ignore[call-arg]
-        return self._entries()[self._place(index)]
+        return self.__dict__[self._table][self._names()[self._place(index)]]
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(index, slice):
@@ -63,7 +74,7 @@ class _Numbered(Module):
             entries[index] = list(value)
             self._refill(entries)
         else:
-            name = list(self.__dict__[self._table])[self._place(index)]
+            name = self._names()[self._place(index)]
             self._put(self._table, name, self._checked(value))
 
     def __delitem__(self, index: Any) -> None:
@@ -79,7 +90,10 @@ class _Numbered(Module):
 
     def append(self, value: Any) -> Self:
         """Put ``value`` at the end."""
-        self._put(self._table, str(len(self)), self._checked(value))
+        names, name = self._names(), str(len(self))
+        self._put(self._table, name, self._checked(value))
+        if len(names) < len(self):
+            names.append(name)
         return self
 
     def extend(self, values: Iterable[Any]) -> Self:
