@@ -7,7 +7,7 @@ from typing import Any
 
 from portanet import library as lib
 from portanet.dtypes import DType
-from portanet.library import libraries, namespace_of
+from portanet.library import libraries, namespace_of, require_same
 from portanet.tape import Leaf, Node
 
 
@@ -129,3 +129,14 @@ class Reading:
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self.ndim == 0 else format(str(self), spec)
+
+
+def raw_key(key: Any, raw: Any) -> Any:
+    """An index with its Tensors replaced by their arrays."""
+    if isinstance(key, tuple):
+        return tuple([raw_key(entry, raw) for entry in key])
+    if isinstance(key, Reading):
+        key = key._raw
+    if type(key) in libraries and type(key) is not type(raw):
+        require_same("indexing", raw, key)
+    return key

@@ -11,7 +11,7 @@ from portanet.backend import destination
 from portanet.dtypes import DType
 from portanet.library import PYTHON_SCALARS, explained, libraries, namespace_of, operand, require_same
 from portanet.pullback import pull_back
-from portanet.reading import Reading
+from portanet.reading import Reading, raw_key
 from portanet.tape import Leaf, Node, Output, Rule, next_number, recording, remembered
 from portanet.vjps import rule as rule_of
 
@@ -415,17 +415,6 @@ def _as_raw(raw: Any) -> Any:
     array = lib.as_array(raw)
     namespace_of(array)
     return array
-
-
-def raw_key(key: Any, raw: Any) -> Any:
-    """An index with its Tensors replaced by their arrays."""
-    if isinstance(key, tuple):
-        return tuple([raw_key(entry, raw) for entry in key])
-    if isinstance(key, Tensor):
-        key = key._raw
-    if type(key) in libraries and type(key) is not type(raw):
-        require_same("indexing", raw, key)
-    return key
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -484,7 +484,7 @@ def test_a_compiled_training_measures_the_same():
     def history(compile: bool) -> list[dict[str, float]]:
         with pn.use_backend("numpy"):
             pn.manual_seed(4)
-            x, y = pn.random.normal((50, 3)), pn.random.integers(0, 4, (50,))
+            x, y = pn.random.normal((50, 3)), pn.random.randint(0, 4, (50,))
             model = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 4))
             optimizer = optim.Adam(model.parameters(), lr=0.02)
             loader = data.DataLoader(data.TensorDataset(x, y), batch_size=16, shuffle=True)

@@ -7,8 +7,9 @@ from typing import Any
 from portanet.library import device_of as _device_of
 from portanet.library import explained, libraries, namespace_of, require_same
 from portanet.namespace.elementwise import _unary
+from portanet.reading import raw_key
 from portanet.tape import recording, remembered
-from portanet.tensor import Tensor, apply, moved, raw_key
+from portanet.tensor import Tensor, apply, moved
 from portanet.vjps import rule as rule_of
 
 __all__ = [
