@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from portanet.kernels.torch_images import *  # noqa: F403
+from portanet.kernels.torch_sequences import *  # noqa: F403
 
 
 def to_host(x: Any) -> Any:

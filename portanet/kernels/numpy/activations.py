@@ -113,6 +113,7 @@ def _cubic_slope(g: Any, y: Any, x: Any, gx: Any) -> None:
     _distribution(y, x, gx)
     rest = np.subtract(1, gx)
     np.multiply(rest, gx, out=rest)
+    x = np.clip(x, -10, 10)  # beyond, p is 0 or 1, and 0 times an overflow would be nan
     np.multiply(rest, x, out=rest)
     stretch = np.multiply(x, x)
     np.multiply(stretch, 0.75 * _CUBIC[1], out=stretch)
