@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import portanet
-from portanet.library import namespace_of, to_numpy
+from portanet.library import namespace_of
 from portanet.plan.flat import ALIGNMENT, Flat, references
-from portanet.plan.recorded import Recorded, adopt, fixed, record, whole
+from portanet.plan.recorded import adopt, fixed, record, whole
 from portanet.plan.recorder import Recorder, Refused, Stale, active, refuse_while_recording
 from tests.samples import everything
 
@@ -46,11 +44,12 @@ def replayed(program, inputs, others):
         active.reset(token)
     first = [bits(result.value) for result in results]
     before, effects, moved = recorder.finished()
+    ends = [recorder.placed(result.value, moved) for result in results]
     for place, other in zip(places, others, strict=True):
         place[...] = other
     for call in [*before, *effects]:
         call()
-    return first, [bits(moved.get(id(result.value), result.value)) for result in results], recorder
+    return first, [bits(place.copy()) for place in ends], recorder
 
 
 def check(program, inputs, others):
@@ -111,7 +110,7 @@ UNARY = [
     lambda x: np.sort(x, axis=1), lambda x: np.reshape(x, (4, 3)).T + np.zeros_like(x), lambda x: np.flip(x, 1),
     lambda x: x * (np.argmax(x) + 1), lambda x: np.concatenate([x[:1], x[1:]]), lambda x: np.stack([x, -x])[1],
     lambda x: np.broadcast_to(np.max(x, axis=0), x.shape), lambda x: np.take(x, [0, 0, 2], axis=0), np.ones_like,
-    lambda x: np.add.reduce(x, axis=0) * x, lambda x: np.expand_dims(x, 0)[0], lambda x: sum([row for row in x]) + x,
+    lambda x: np.add.reduce(x, axis=0) * x, lambda x: np.expand_dims(x, 0)[0], lambda x: sum(list(x)) + x,
     lambda x: np.split(x, 2, axis=1)[1].repeat(2, axis=1) if type(x) is np.ndarray else np.concatenate(
         [x[:, 2:3], x[:, 2:3], x[:, 3:], x[:, 3:]], axis=1),
 ]  # fmt: skip
@@ -177,3 +176,318 @@ def test_every_line_that_programs_are_made_of(which, dtype):
     rng = np.random.default_rng(which)
     inputs, others = [[rng.normal(size=(3, 4)).astype(dtype) for _ in range(2)] for _ in range(2)]
     check(drawn([(which, 0, 1)], 2), inputs, others)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a plan is made of
+
+
+def recording(program, *inputs):
+    """The recorder after ``program`` ran on ``inputs``, and the program's results."""
+    recorder = Recorder()
+    token = active.set(recorder)
+    try:
+        results = program(*[fixed(recorder, x) for x in inputs])
+    finally:
+        active.reset(token)
+    return recorder, results
+
+
+def test_memory_is_used_again():
+    def chain(x):
+        for _ in range(50):
+            x = np.tanh(x + 1)
+        return x
+
+    recorder, result = recording(chain, np.ones((3, 4)))
+    buffers = {id(x) for _, args, options in recorder.calls for x in [args[-1], options.get("out")] if x is not None}
+    assert len(recorder.calls) == 100
+    assert len(buffers) <= 4
+    assert bits(result.value) == bits(chain(np.ones((3, 4))))
+
+
+def test_memory_of_what_is_still_held_is_not_used_again():
+    def program(x):
+        held = [x + i for i in range(5)]
+        view = (x * 2)[1:]  # holds the memory of the product, which nobody else does
+        others = [x - i for i in range(5)]
+        return [*held, view, *others]
+
+    rng = np.random.default_rng(0)
+    check(program, [rng.normal(size=(3, 4))], [rng.normal(size=(3, 4))])
+
+
+def test_views_need_no_call():
+    def views(x):
+        return [x.T, x[1:, ::2], np.reshape(x, (4, 3)), x.reshape(-1), np.expand_dims(x, 0), np.flip(x, 0), x.mT,
+                np.transpose(x), np.broadcast_to(x, (2, 3, 4)), np.squeeze(x), x[0, 0], np.moveaxis(x, 0, 1)]  # fmt: skip
+
+    x = np.arange(12.0).reshape(3, 4)
+    recorder, results = recording(views, x)
+    assert recorder.calls == []
+    x[...] = -x
+    for one, other in zip(results, views(x), strict=True):
+        assert bits(one.value) == bits(other)
+
+
+def test_a_reshape_that_copies_is_a_call():
+    recorder, _ = recording(lambda x: x.T.reshape(-1), np.arange(12.0).reshape(3, 4))
+    assert len(recorder.calls) == 1
+
+
+def test_constants_are_made_anew():
+    """The memory of zeros may have been written to by a later call."""
+
+    def program(x):
+        zeros = np.zeros_like(x)
+        zeros += x
+        ones = np.ones_like(x, dtype=bool)
+        ones[0] = False
+        return zeros, ones & (x > 0)
+
+    check(program, [np.ones((2, 3))], [np.full((2, 3), 5.0)])
+
+
+@pytest.mark.parametrize("read", [
+    float, int, complex, np.asarray, lambda x: x.item(), lambda x: x.tolist(), lambda x: [1, 2, 3][x],
+    lambda x: np.array(x, dtype=float), lambda x: range(x),
+])  # fmt: skip
+def test_reading_elements_is_refused(read):
+    with pytest.raises(Refused, match="reads the elements of an array"):
+        recording(read, np.asarray(1))
+
+
+@pytest.mark.parametrize("function", [
+    lambda x: x[x > 0], np.nonzero, np.unique, np.argwhere, np.flatnonzero, lambda x: np.compress(x > 0, x),
+    lambda x: np.extract(x > 0, x), lambda x: np.repeat(x, x.astype(int)), lambda x: np.where(x > 0), np.bincount,
+])  # fmt: skip
+def test_shapes_that_depend_on_elements_are_refused(function):
+    with pytest.raises(Refused):
+        recording(function, np.asarray([1, 2, 0]))
+
+
+def test_inputs_are_not_written_to():
+    x = np.ones(3)
+    for write in (
+        lambda a: a.__setitem__(0, 5.0),
+        lambda a: a.__iadd__(1),
+        lambda a: np.add(a, 1, out=a),
+        lambda a: np.add.at(a, [0], 1.0),
+        lambda a: np.copyto(a, 0.0),
+        lambda a: np.copyto(a[:1], 0.0),
+        lambda a: np.put(a.T, [0], 2.0),
+    ):
+        with pytest.raises(Refused, match="written to in place"):
+            recording(write, x)
+        assert x.tolist() == [1, 1, 1]
+    with pytest.raises(Refused, match="not recorded"):
+        recording(lambda a: np.add(a, 1, out=np.empty(3)), x)
+
+
+def test_own_memory_is_written_to_by_all_ways():
+    def program(x):
+        y = x + 0
+        y[0] = 3
+        y[y > 4] = 0.5
+        np.add.at(y, (np.asarray([1, 1]),), x[1:3])
+        np.copyto(y[1:2, :2], x[:1, :2])
+        np.put(y, [0], 7.0)
+        np.multiply(y, 2, out=y, where=x > 0)
+        np.maximum(y, x, out=y)
+        np.add.reduce(y, axis=0, out=y[2])
+        np.clip(y, -6, 9, out=y)
+        return [y]
+
+    rng = np.random.default_rng(0)
+    check(program, [rng.normal(size=(3, 4))], [rng.normal(size=(3, 4))])
+
+
+def test_reductions_of_every_kind():
+    def program(x):
+        found = [np.add.reduce(x), np.add.reduce(x, 1), np.add.reduce(x, axis=None), np.maximum.reduce(x, None),
+                 np.add.reduce(x, axis=1, keepdims=True), np.add.reduce(x, 0, np.float32), np.add.accumulate(x, 1),
+                 np.add.reduce(x, initial=3.0, axis=1), np.add.reduce(x, axis=1, where=x > 0), np.add.outer(x[0], x[1]),
+                 np.add.reduceat(x, [0, 2], axis=1), np.logical_or.reduce(x > 0, axis=0)]  # fmt: skip
+        more = [np.sum(x, axis=0), np.prod(x), np.var(x, axis=1), np.linalg.norm(x), np.linalg.svd(x), np.argsort(x, 1)]
+        return [*found, *more[:4], *more[4], more[5], np.frexp(x)[1], np.modf(x)[0], np.quantile(x, 0.3, axis=0)]
+
+    rng = np.random.default_rng(0)
+    check(program, [rng.normal(size=(3, 4))], [rng.normal(size=(3, 4))])
+
+
+def test_a_truth_value_that_differs_is_stale():
+    def program(x):
+        return x * 2 if np.sum(x) > 0 else x * 3
+
+    x = np.ones(3)
+    recorder, result = recording(program, x)
+    before, effects, _ = recorder.finished()
+    x[...] = -1
+    with pytest.raises(Stale):
+        for call in before:
+            call()
+    x[...] = 4
+    for call in before:
+        call()
+    assert effects == []
+    assert result.value.tolist() == [8, 8, 8]
+
+
+def test_no_truth_value_after_an_effect():
+    def program(x):
+        active.get().commit(lambda: None, "the step of something")
+        return bool(x > 0)
+
+    with pytest.raises(Refused, match="after the step of something, when there is no way back"):
+        recording(program, np.asarray(1.0))
+
+
+def test_calls_with_effects_come_apart():
+    log = []
+
+    def program(x):
+        y = x + 1
+        active.get().commit(lambda: log.append("effect"), "an effect")
+        return y * 2
+
+    recorder, _ = recording(program, np.ones(2))
+    before, effects, _ = recorder.finished()
+    assert (len(before), len(effects), log) == (1, 2, [])
+    effects[0]()
+    assert log == ["effect"]
+
+
+def test_what_moves_is_computed_where_it_goes():
+    """No copy where the memory is its own; a copy where others lie in it, or it is an input."""
+    targets = [np.zeros(3) for _ in range(4)]
+
+    def program(x):
+        y, z = x + 1, x * 2
+        part = z[:]
+        for value, target in ((y, targets[0]), (part, targets[1]), (x, targets[2]), (y, targets[3])):
+            active.get().move(value.value, value.memory, target)
+        return y, z, part
+
+    x = np.ones(3)
+    recorder, _ = recording(program, x)
+    before, _, moved = recorder.finished()
+    assert [target.tolist() for target in targets] == [[2] * 3, [2] * 3, [1] * 3, [2] * 3]
+    assert sum(call.func is np.copyto for call in before) == 3
+    x[...] = 5
+    for call in before:
+        call()
+    assert [target.tolist() for target in targets] == [[6] * 3, [10] * 3, [5] * 3, [6] * 3]
+    assert any(value is targets[0] for value in moved.values())
+
+
+def test_a_whole_kernel_is_one_call():
+    @whole
+    def kernel(x, *, factor):
+        y = np.empty(x.shape)
+        for i in range(len(y)):
+            y[i] = factor * float(x[i])
+        return y, None, x[::-1]
+
+    def program(x):
+        twice, nothing, view = kernel(x, factor=2.0)
+        assert nothing is None
+        return twice + 1, view * 1
+
+    recorder = check(program, [np.ones(3)], [np.arange(3.0)])
+    assert len(recorder.calls) == 3
+    assert kernel(np.ones(1), factor=3.0)[0].tolist() == [3.0]  # and outside of a recording an ordinary function
+
+
+@pytest.mark.parametrize("size", (10, 100_000))
+def test_large_results_of_whole_kernels(size):
+    """Which are not copied: views of them, results of them and writes to them follow the newest one."""
+
+    @whole
+    def kernel(x):
+        y = np.array(x)
+        return y * 2, y.reshape(2, -1)
+
+    def program(x):
+        y, z = kernel(x)
+        part = y[1:-1]
+        more, _ = kernel(y)
+        y += 1
+        return part * 2, z.T.copy(), more, kernel(part)[0][::2], np.sum(y), z[0]
+
+    rng = np.random.default_rng(0)
+    recorder, results = recording(program, x := rng.normal(size=size))
+    before, effects, moved = recorder.finished()
+    ends = [recorder.placed(result.value, moved) for result in results]
+    for _ in range(3):
+        x[...] = rng.normal(size=size)
+        for call in [*before, *effects]:
+            call()
+        for place, other in zip(ends, program(x), strict=True):
+            assert bits(place.copy()) == bits(other)
+
+
+def test_results_that_are_no_arrays_are_refused():
+    with pytest.raises(Refused, match="gives a str"):
+        recording(lambda x: record(active.get(), lambda x: "text", (x,), {}), np.ones(2))
+
+
+def test_draws_and_optimizers_need_a_recorder_that_knows_them():
+    with pytest.raises(Refused, match="random numbers"):
+        recording(lambda x: portanet.random.rand(3), np.ones(2))
+    optimizer = portanet.optim.SGD([portanet.tensor([1.0], requires_grad=True)])
+    with pytest.raises(Refused, match=r"SGD.step\(\) has effects"):
+        recording(lambda x: optimizer.step(), np.ones(2))
+    with pytest.raises(Refused, match="it has effects in Python"):
+        recording(lambda x: refuse_while_recording("it"), np.ones(2))
+    refuse_while_recording("nothing is recorded")
+
+
+def test_a_recorded_array_tells_its_form():
+    x = np.arange(6, dtype="float32").reshape(2, 3)[:, ::2]
+    recorder = Recorder()
+    r = fixed(recorder, x)
+    for name in ("shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides", "device"):
+        assert getattr(r, name) == getattr(x, name)
+    assert len(r) == 2
+    assert namespace_of(r) is namespace_of(x)
+    assert np.shape(r) == (2, 2)
+    assert np.result_type(r, 1.0) == np.float32
+    with pytest.raises(AttributeError, match="no attribute 'ctypes'"):
+        _ = r.ctypes
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Flat memory
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64", "int8", "complex128", "bool"))
+@pytest.mark.parametrize("shapes", [[(3, 4), (), (0, 2), (1,), (17,)], [()], [(0,)], [(64,), (2, 3, 5)]], ids=str)
+def test_flat_memory(shapes, dtype):
+    flat = Flat(shapes, dtype)
+    assert [part.shape for part in flat.parts] == shapes
+    assert flat.whole.ndim == 1
+    assert flat.whole.dtype == dtype
+    assert not flat.whole.any()
+    for i, part in enumerate(flat.parts):
+        assert part.flags.c_contiguous
+        assert part.size == 0 or part.ctypes.data % ALIGNMENT == 0
+        assert part.size == 0 or np.shares_memory(part, flat.whole)
+        assert flat.put(i, np.ones(part.shape, dtype)) is part
+        assert part.all()
+    assert flat.whole.sum() == sum(part.size for part in flat.parts)  # nothing overlaps, and zeros lie between
+
+
+def test_flat_memory_knows_who_holds_it():
+    flat = Flat([(3,), (2, 2)], "float32")
+    flat.settle()
+    assert flat.untouched()
+    for hold in (lambda: flat.parts[1], lambda: flat.parts[0][1:], lambda: flat.parts[1].T, lambda: flat.whole[2:]):
+        held = hold()
+        assert not flat.untouched()
+        del held
+        assert flat.untouched()
+    thing = object()
+    before = references([thing])
+    also = [thing]
+    assert references([thing]) == before + 1
+    assert also

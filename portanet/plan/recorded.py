@@ -243,19 +243,19 @@ def record(recorder: Recorder, function: Callable[..., Any], args: Any, options:
 
     Results that share memory with an argument are views and need no call; all others get a fixed place.
     """
-    counted = function is np.repeat and any([isinstance(x, Recorded) for x in (*args[1:], options.get("repeats"))])
-    if function in OF_OPEN_SHAPE or counted:
+    if function in OF_OPEN_SHAPE or _is_open(function, args, options):
         raise Refused(f"{function.__name__} has a result whose shape depends on the elements")
     found: list[Recorded] = []
     raw_args = [_raw(x, found) for x in args]
     raw_options = {name: _raw(x, found) for name, x in options.items()}
     if options.get("out") is not None:
         _require_recorded(options["out"])
+    if function in WRITING:
+        _require_recorded(args[0])
     results = function(*raw_args, **raw_options)
     if function in OF_THE_FORM:
         return results
     if function in WRITING:
-        _require_recorded(args[0])
         recorder.add(function, *raw_args, **raw_options)
         return None
     if options.get("out") is not None:
@@ -277,6 +277,13 @@ def record(recorder: Recorder, function: Callable[..., Any], args: Any, options:
         buffers = [None if place is None else place.buffer for place in places]
         recorder.add(_kept, buffers, function, raw_args, raw_options)
     return type(results)(*made) if hasattr(results, "_fields") else type(results)(made)
+
+
+def _is_open(function: Any, args: Any, options: dict[str, Any]) -> bool:
+    """Whether the shape of the result depends on the elements for these arguments, not for all."""
+    if function is np.where:
+        return len(args) == 1
+    return function is np.repeat and any([isinstance(x, Recorded) for x in (*args[1:], options.get("repeats"))])
 
 
 def _result(

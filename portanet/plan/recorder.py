@@ -145,8 +145,9 @@ class Recorder:
                 moved[id(value)] = target
                 needless.add(index)
         bound = [self._bound(call, moved) for call in self.calls]
-        before = [call for i, call in enumerate(bound[: self._effects]) if i not in needless]
-        after = [call for i, call in enumerate(bound) if i >= self._effects and i not in needless]
+        first = self._effects if self.committed else len(bound)
+        before = [call for i, call in enumerate(bound[:first]) if i not in needless]
+        after = [call for i, call in enumerate(bound) if i >= first and i not in needless]
         # What a fresh result was in the recording is not needed: only where the replay will put it.
         return before, after, moved
 
