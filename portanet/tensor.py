@@ -461,12 +461,13 @@ def apply(name: str, *args: Any, **options: Any) -> Any:
         return _several(rule_of(name), values, options, y, parents, tracked)
     if not tracked:
         return Tensor(y)
-    y = _as_raw(y)
+    if type(y) not in libraries:
+        y = _as_raw(y)
     return Tensor(y, remembered(rule_of(name), values, options, y, parents) if _differentiable(y) else None)
 
 
 def _several(rule: Rule, values: Any, options: Any, results: Any, parents: Any, tracked: bool) -> tuple[Tensor, ...]:
-    raws = tuple([_as_raw(y) for y in results])
+    raws = tuple([y if type(y) in libraries else _as_raw(y) for y in results])
     if not tracked:
         return tuple([Tensor(y) for y in raws])
     source = remembered(rule, values, options, raws, parents)
