@@ -21,6 +21,7 @@ BLOCK = 1 << 20  # bytes of windows at a time: half of a common second-level cac
 SMALL = 1_000_000  # up to so many multiplications OpenBLAS multiplies in place, without packing its arguments first
 PARALLEL = 10e6  # multiplications that are worth a second thread
 RUN = 1024  # numbers: of runs shorter than this several are taken together where they lie side by side
+KEPT = 1 << 26  # bytes of scratch memory, of one name, that a thread keeps for the next time
 SHORT = 64  # bytes: windows made of shorter runs of memory are taken as `Planes`
 LONGER = 1.1  # by how much lines of places may be longer than those of windows
 
@@ -49,6 +50,7 @@ def forward_sweep(kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints, ou
     return Sweep(kernel, stride, dilation, tuple([-before for before, _ in padding]), output)
 
 
+@functools.lru_cache(maxsize=1024)
 def backward_sweeps(
     size: Ints, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints
 ) -> list[tuple[Ints, tuple[slice, ...], Sweep | None]]:
@@ -84,6 +86,8 @@ _memory = threading.local()
 def space_for(name: str, shape: Ints, dtype: Any) -> Any:
     """This thread's scratch memory of that name: what was in it is of no meaning, and it is used again."""
     wanted = math.prod(shape) * dtype.itemsize
+    if wanted > KEPT:
+        return np.empty(shape, dtype)
     have = getattr(_memory, name, None)
     if have is None or have.nbytes < wanted:
         raw = np.empty(wanted + 64, np.uint8)
@@ -130,22 +134,26 @@ def channels_first(x: Any) -> Any:
     return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
 
 
-class Windows:
-    """The windows of a sweep over blocks of an array (N, *spatial, C), as rows of matrices: by tap, then by channel."""
+Done = dict[Any, Any]  # which zeros lie ready, by the windows that they belong to
 
-    def __init__(self, x: Any, sweep: Sweep) -> None:
-        self.x, self.sweep, self.size = x, sweep, x.shape[1:-1]
-        self.low = [min(0, sweep.low(i)) for i in range(len(self.size))]
-        self.high = [max(n, sweep.high(i)) for i, n in enumerate(self.size)]
-        self.bare = x.flags.c_contiguous and not any(self.low) and tuple(self.high) == self.size
+
+class Windows:
+    """The windows of a sweep over blocks of an array (N, *spatial, C), as rows of matrices: by tap, then by channel.
+
+    It knows the shapes alone, and is made once for each. ``done`` is what one thread's run over blocks remembers.
+    """
+
+    def __init__(self, size: Ints, channels: int, sweep: Sweep) -> None:
+        self.size, self.channels, self.sweep = size, channels, sweep
+        self.low = [min(0, sweep.low(i)) for i in range(len(size))]
+        self.high = [max(n, sweep.high(i)) for i, n in enumerate(size)]
+        self.bare = not any(self.low) and tuple(self.high) == size
         self.width = sweep.output[-1]  # how many rows there are for each line of places
-        self.cleared: Any = None
 
     @property
-    def bytes_of_row(self) -> int:
-        """The memory of the windows of one row of one image."""
-        sweep = self.sweep
-        return math.prod(sweep.output[1:]) * math.prod(sweep.kernel) * self.x.shape[-1] * self.x.itemsize
+    def row(self) -> int:
+        """How many numbers the windows of one row of one image are."""
+        return math.prod(self.sweep.output[1:]) * math.prod(self.sweep.kernel) * self.channels
 
     def columns(self, weight: Any) -> Any:
         """Weights (O, C, *kernel) as a matrix with a row for each column of the windows."""
@@ -156,9 +164,9 @@ class Windows:
         weights = columns.reshape(columns.shape[0], *self.sweep.kernel, -1)
         return np.ascontiguousarray(weights.transpose(0, weights.ndim - 1, *range(1, weights.ndim - 1)))
 
-    def take(self, block: Block) -> list[tuple[Any, slice]]:
+    def take(self, x: Any, block: Block, done: Done) -> list[tuple[Any, slice]]:
         """Matrices, and to which of the block's places, counted in lines of ``width``, their rows belong."""
-        data, first = self._padded(block)
+        data, first = self._padded(x, block, done)
         n0, n1, r0, r1 = block
         sweep, output = self.sweep, (r1 - r0, *self.sweep.output[1:])
         channels, dtype = data.shape[-1], data.dtype
@@ -183,24 +191,24 @@ class Windows:
         found.reshape(-1).view(item).reshape(seen.shape)[...] = seen
         return [(found, slice(None))]
 
-    def _padded(self, block: Block) -> tuple[Any, int]:
+    def _padded(self, x: Any, block: Block, done: Done) -> tuple[Any, int]:
         """The block with the zeros around it, and which place along the first axis it begins with."""
         n0, n1, r0, r1 = block
-        if self.bare:
-            return self.x[n0:n1], 0
+        if self.bare and x.flags.c_contiguous:
+            return x[n0:n1], 0
         low, high = self.low[0], self.high[0]
         if r1 - r0 < self.sweep.output[0]:
             low, high = self.sweep.low(0, r0), self.sweep.high(0, r1)
         lows, highs = [low, *self.low[1:]], [high, *self.high[1:]]
-        shape = (n1 - n0, *[b - a for a, b in zip(lows, highs, strict=True)], self.x.shape[-1])
-        space = space_for("source", shape, self.x.dtype)
-        if self.cleared != (shape[1:], low):  # the zeros of the block before are where they are needed
+        shape = (n1 - n0, *[b - a for a, b in zip(lows, highs, strict=True)], self.channels)
+        space = space_for("source", shape, x.dtype)
+        if done.get(self) != (shape[1:], low):  # else the zeros of the block before are where they are needed
             space.fill(0)
-            self.cleared = (shape[1:], low)
+            done[self] = (shape[1:], low)
         # A block may lie in the zeros alone: from is then no less than to.
         inside = [(max(a, 0), max(a, 0, min(b, n))) for a, b, n in zip(lows, highs, self.size, strict=True)]
         target = tuple([slice(a - at, b - at) for at, (a, b) in zip(lows, inside, strict=True)])
-        space[:, *target] = self.x[n0:n1, *[slice(a, b) for a, b in inside]]
+        space[:, *target] = x[n0:n1, *[slice(a, b) for a, b in inside]]
         return space, low
 
 
@@ -213,21 +221,20 @@ class Lines(Windows):
     parts of both: they are computed in vain. Zeros at the end of a line serve as those before the next.
     """
 
-    def __init__(self, x: Any, sweep: Sweep) -> None:
-        super().__init__(x, sweep)
+    def __init__(self, size: Ints, channels: int, sweep: Sweep) -> None:
+        super().__init__(size, channels, sweep)
         self.taps = sweep.kernel[-1]
         needed = sweep.output[-1] + self.taps - 1
         before, after = max(0, -sweep.origin[-1]), max(0, sweep.high(-1) - self.size[-1])
         self.width = max(sweep.output[-1], needed - min(before, after))
         self.inside = (before, min(self.width, self.size[-1] - sweep.origin[-1]))
         self.others = list(itertools.product(*[range(k) for k in sweep.kernel[:-1]]))
-        self.runs = x.strides[-1] == x.itemsize  # channels side by side: a place moves as one item
+        self.whole = self._moves(0, sweep.output[0])
 
     @property
-    def bytes_of_row(self) -> int:
-        sweep = self.sweep
-        places = math.prod(sweep.output[1:-1]) * self.width
-        return places * math.prod(sweep.kernel[:-1]) * self.x.shape[-1] * self.x.itemsize * 3 // 2
+    def row(self) -> int:
+        places = math.prod(self.sweep.output[1:-1]) * self.width
+        return places * len(self.others) * self.channels * 3 // 2  # what comes out takes its share of the cache too
 
     def columns(self, weight: Any) -> Any:
         return super().columns(np.moveaxis(weight, -1, 2))
@@ -238,33 +245,40 @@ class Lines(Windows):
         ndim = weights.ndim
         return np.ascontiguousarray(weights.transpose(0, ndim - 1, *range(2, ndim - 1), 1))
 
-    def take(self, block: Block) -> list[tuple[Any, slice]]:
-        n0, n1, r0, r1 = block
-        sweep, taps, channels = self.sweep, self.taps, self.x.shape[-1]
-        lines = (n1 - n0, r1 - r0, *sweep.output[1:-1])
-        places, each = math.prod(lines) * self.width, len(self.others) * channels
-        space = space_for("windows", ((places + taps) * each,), self.x.dtype)
-        if self.cleared != (lines[1:], r0):
-            space.fill(0)
-            self.cleared = (lines[1:], r0)
-        target = space[: places * each].reshape(*lines, self.width, len(self.others), channels)
-        source = self.x
-        if self.runs:
-            item = np.dtype((np.void, channels * source.itemsize))
-            source, target = source.view(item)[..., 0], target.view(item)[..., 0]
-        begin, end = self.inside
-        for i, tap in enumerate(self.others):
+    def _moves(self, r0: int, r1: int) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+        """For the taps along the other axes: which places of rows r0 to r1 see the array there, and where in it."""
+        sweep, found = self.sweep, []
+        for tap in self.others:
             to, of = [], []
             for axis, t in enumerate(tap):
-                a, b, step, at = (r0, r1, 0, 0) if axis == 0 else (0, sweep.output[axis], 0, 0)
+                a, b = (r0, r1) if axis == 0 else (0, sweep.output[axis])
                 step, at = sweep.stride[axis], t * sweep.dilation[axis] + sweep.origin[axis]
-                first = max(a, -(at // step))  # the first place whose window sees the array at this tap, and the last
+                first = max(a, -(at // step))
                 stop = max(first, min(b, (self.size[axis] - 1 - at) // step + 1))
                 to.append(slice(first - a, stop - a))
                 of.append(slice(first * step + at, (stop - 1) * step + at + 1, step) if stop > first else slice(0, 0))
+            found.append((tuple(to), tuple(of)))
+        return found
+
+    def take(self, x: Any, block: Block, done: Done) -> list[tuple[Any, slice]]:
+        n0, n1, r0, r1 = block
+        sweep, taps = self.sweep, self.taps
+        lines = (n1 - n0, r1 - r0, *sweep.output[1:-1])
+        places, each = math.prod(lines) * self.width, len(self.others) * self.channels
+        space = space_for("windows", ((places + taps) * each,), x.dtype)
+        if done.get(self) != (lines[1:], r0):
+            space.fill(0)
+            done[self] = (lines[1:], r0)
+        target = space[: places * each].reshape(*lines, self.width, len(self.others), self.channels)
+        if x.strides[-1] == x.itemsize:  # channels side by side: a place moves as one item
+            item = np.dtype((np.void, self.channels * x.itemsize))
+            x, target = x.view(item)[..., 0], target.view(item)[..., 0]
+        begin, end = self.inside
+        if end > begin:
             at = sweep.origin[-1]
-            if end > begin:
-                target[:, *to, begin:end, i] = source[n0:n1, *of, begin + at : end + at]
+            moves = self.whole if r1 - r0 == sweep.output[0] else self._moves(r0, r1)
+            for i, (to, of) in enumerate(moves):
+                target[:, *to, begin:end, i] = x[n0:n1, *of, begin + at : end + at]
         found = []
         for residue in range(min(taps, places)):
             count = -(-(places - residue) // taps)
@@ -273,13 +287,14 @@ class Lines(Windows):
         return found
 
 
-def windows_of(x: Any, sweep: Sweep) -> Windows:
+@functools.lru_cache(maxsize=1024)
+def windows_of(size: Ints, channels: int, sweep: Sweep) -> Windows:
     """The windows of a sweep in the form that costs least."""
     if len(sweep.kernel) > 1 and sweep.stride[-1] == sweep.dilation[-1] == 1:
-        lines = Lines(x, sweep)
+        lines = Lines(size, channels, sweep)
         if lines.width <= sweep.output[-1] * LONGER:
             return lines
-    return Windows(x, sweep)
+    return Windows(size, channels, sweep)
 
 
 class Planes:

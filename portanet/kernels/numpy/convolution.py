@@ -17,6 +17,7 @@ from portanet.kernels.numpy._windows import (
     RUN,
     SHORT,
     Block,
+    Done,
     Ints,
     Pairs,
     Planes,
@@ -46,22 +47,25 @@ def _is_plain(groups: int, *arrays: Any) -> bool:
 def _add_line(rows: Any, values: Any, count: int) -> None:
     """Add ``values`` (n,) to each of the rows (m, n), ``count`` rows at a time: NumPy adds long runs faster."""
     lines = rows.reshape(-1, count * values.size)
-    np.add(lines, np.tile(values, count), out=lines)
+    np.add(lines, np.concatenate([values] * count), out=lines)
 
 
 def _swept(x: Any, jobs: list[tuple[Sweep, Any, Any]], bias: Any = None) -> None:
     """For each sweep over x (N, *spatial, C), its windows times the weights (O, C, *kernel) into (N, *windows, O)."""
 
+    forms = [windows_of(x.shape[1:-1], x.shape[-1], sweep) for sweep, _, _ in jobs]
+
     def work(blocks: list[Block]) -> None:
-        for sweep, weight, y in jobs:
-            windows = windows_of(x, sweep)
+        done: Done = {}
+        for windows, (sweep, weight, y) in zip(forms, jobs, strict=True):
             matrix, out = windows.columns(weight), weight.shape[0]
+            done.clear()  # the memory of the sweep before is this one's now
             for n0, n1, r0, r1 in blocks:
                 r1 = min(r1, sweep.output[0])
                 if r0 >= r1:
                     continue
                 target = y[n0:n1, r0:r1]
-                parts = windows.take((n0, n1, r0, r1))
+                parts = windows.take(x, (n0, n1, r0, r1), done)
                 direct = windows.width == sweep.output[-1] and target.flags.c_contiguous
                 width = windows.width if len(sweep.kernel) > 1 else r1 - r0
                 lines = target if direct else space_for("lines", (*target.shape[:-2], width, out), x.dtype)
@@ -74,7 +78,7 @@ def _swept(x: Any, jobs: list[tuple[Sweep, Any, Any]], bias: Any = None) -> None
                     target[...] = lines[..., : sweep.output[-1], :]
 
     rows = max([sweep.output[0] for sweep, _, _ in jobs])
-    bytes_of_row = max([windows_of(x, sweep).bytes_of_row for sweep, _, _ in jobs])
+    bytes_of_row = max([windows.row for windows in forms]) * x.itemsize
     cost = sum([math.prod(s.output) * w.size for s, w, _ in jobs]) * x.shape[0]
     each(blocks_of(x.shape[0], rows, bytes_of_row), cost, work)
 
@@ -180,10 +184,12 @@ def conv_backward_weight(
         return _thin_backward_weight(g, x, sweep)
     data, given = channels_last(x), channels_last(g)
     plain = given.flags.c_contiguous
+    windows = windows_of(data.shape[1:-1], data.shape[-1], sweep)
     sums: dict[Block, Any] = {}
 
     def work(blocks: list[Block]) -> None:
-        windows, total = windows_of(data, sweep), None
+        done: Done = {}
+        total = None
         for block in blocks:
             n0, n1, r0, r1 = block
             lines = given[n0:n1, r0:r1]
@@ -194,15 +200,15 @@ def conv_backward_weight(
                 held[..., output[-1] :, :] = 0  # what belongs to no place adds nothing
                 lines = held
             rows = lines.reshape(-1, out)
-            for part, places in windows.take(block):
+            for part, places in windows.take(data, block, done):
                 found = transposed_product(rows[places], part)
                 total = found if total is None else np.add(total, found, out=total)
         sums[blocks[0]] = total
 
     columns = math.prod(size) * x.shape[1]
-    each(blocks_of(x.shape[0], output[0], windows_of(data, sweep).bytes_of_row), g.size * columns, work)
+    each(blocks_of(x.shape[0], output[0], windows.row * x.itemsize), g.size * columns, work)
     total = np.add.reduce([sums[first] for first in sorted(sums)], axis=0)  # in the same order every time
-    return windows_of(data, sweep).weights(total)
+    return windows.weights(total)
 
 
 def channel_sums(x: Any) -> Any:

@@ -6,6 +6,7 @@ Sums are taken of blocks in their own precision and put together in float64.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -18,28 +19,28 @@ from portanet.library import namespace_of
 __all__ = ["batch_norm", "batch_norm_backward", "channel_moments"]
 
 BLOCK = 1 << 18  # bytes of one array at a time
-COST = 40  # multiplications, as convolutions count them, that an element takes the time of
+COST = 20  # multiplications, as convolutions count them, that an element takes the time of
 
 
 class _Channels:
     """An array (N, C, ...) as a stack of blocks: how to cut it, sum over it, and spread numbers of channels over it."""
 
-    def __init__(self, x: Any) -> None:
-        self.count = x.shape[1]
-        self.places = x.size // self.count
-        self.last = x.flags.c_contiguous and (x.ndim == 2 or math.prod(x.shape[2:]) == 1)
-        self.last = self.last or channels_last(x).flags.c_contiguous
-        if self.last:
+    def __init__(self, shape: tuple[int, ...], dtype: Any, last: bool) -> None:
+        self.count = shape[1]
+        size = math.prod(shape)
+        self.places = size // self.count
+        self.last = last
+        if last:
             most = max(1, RUN // self.count)
             self.run = next(n for n in range(min(most, self.places), 0, -1) if self.places % n == 0)
             self.rows, self.length = self.places // self.run, self.run * self.count
         else:
             self.run = 1
-            self.rows, self.length = x.shape[0], x.size // x.shape[0]
-        step = max(1, BLOCK // (self.length * x.itemsize))
+            self.rows, self.length = shape[0], size // shape[0]
+        step = max(1, BLOCK // (self.length * dtype.itemsize))
         self.cuts = [(i, min(i + step, self.rows)) for i in range(0, self.rows, step)]
-        self.dtype = x.dtype
-        self.ones = np.ones(step, x.dtype)
+        self.dtype = dtype
+        self.ones = np.ones(step, dtype)
 
     def view(self, x: Any) -> Any:
         """The whole array as it is cut along its first axis: (rows, run x C) or (N, C, places)."""
@@ -50,7 +51,7 @@ class _Channels:
     def spread(self, values: Any) -> Any:
         """Numbers of channels (C,) so that they broadcast to a block."""
         values = values.astype(self.dtype, copy=False)
-        return np.tile(values, self.run) if self.last else values.reshape(-1, 1)
+        return np.concatenate([values] * self.run) if self.last else values.reshape(-1, 1)
 
     def sums(self, block: Any) -> Any:
         """The sum over a block, for each channel, in float64."""
@@ -76,6 +77,16 @@ class _Channels:
         return y
 
 
+@functools.lru_cache(maxsize=256)
+def _of_shape(shape: tuple[int, ...], dtype: Any, last: bool) -> _Channels:
+    return _Channels(shape, dtype, last)
+
+
+def _channels(x: Any) -> _Channels:
+    last = channels_last(x).flags.c_contiguous or (x.flags.c_contiguous and math.prod(x.shape[2:]) == 1)
+    return _of_shape(x.shape, x.dtype, last)
+
+
 def _is_plain(x: Any, *others: Any) -> bool:
     """Whether the kernels here are meant for such arrays; the others are left to the definition."""
     arrays = [x, *[other for other in others if other is not None]]
@@ -87,7 +98,7 @@ def _is_plain(x: Any, *others: Any) -> bool:
 def channel_moments(x: Any) -> tuple[Any, Any]:
     if not _is_plain(x):
         return generic.channel_moments(namespace_of(x), x)
-    how = _Channels(x)
+    how = _channels(x)
     data = how.view(x)
     found: dict[tuple[int, int], tuple[int, Any, Any]] = {}
 
@@ -117,7 +128,7 @@ def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, *, eps:
     if weight is not None:
         scale = scale * weight
     shift = -mean * scale if bias is None else bias - mean * scale
-    how, y = _Channels(x), np.empty_like(x)
+    how, y = _channels(x), np.empty_like(x)
     data, target = how.view(x), how.view(y)
     scales, shifts = how.spread(scale), how.spread(shift)
 
@@ -136,7 +147,7 @@ def batch_norm_backward(
     if not _is_plain(x, g, weight, mean, variance):
         xp = namespace_of(x)
         return generic.batch_norm_backward(xp, g, x, weight, mean, variance, eps=eps, own=own)
-    how = _Channels(x)
+    how = _channels(x)
     dx = np.empty_like(x)
     data, given, target = how.view(x), how.view(how.alike(g, x)), how.view(dx)
     sums: dict[tuple[int, int], tuple[Any, Any]] = {}
