@@ -144,7 +144,8 @@ class Replay:
             if new.shape != flat.parts[i].shape or new.dtype != flat.parts[i].dtype:
                 raise Refused(f"a state of shape {flat.parts[i].shape} gets another shape or dtype: {new.shape}")
             recorder.add(flat.put, i, new.value)
-        self.read_grads = [i for i, grad in enumerate(self.grads) if grad is not None and recorder.reads(grad)]
+        read = recorder.read()
+        self.read_grads = [i for i, grad in enumerate(self.grads) if grad is not None and id(grad) in read]
         self.calls, self.effects, moved = recorder.finished()
         self.results = [recorder.placed(_value(x), moved) for x in results]
         self.result, self.is_tensor = result, isinstance(result, Tensor)

@@ -169,9 +169,10 @@ class Recorder:
             return type(tree)([self.placed(one, moved) for one in tree])
         return tree
 
-    def reads(self, place: Any) -> bool:
-        """Whether some call is given this array or a view of it."""
-        return any([x is place or x.base is place for call in self.calls for x in _arrays(call[1:])])
+    def read(self) -> set[int]:
+        """The identities of all arrays that calls are given, and of those that they are views of."""
+        found = [x for call in self.calls for x in _arrays(call[1:])]
+        return {id(x) for x in found} | {id(x.base) for x in found}
 
 
 def _arrays(tree: Any) -> list[Any]:
