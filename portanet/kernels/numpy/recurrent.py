@@ -78,19 +78,19 @@ def lstm(
     h = np.zeros((batch, width), dtype) if h0 is None else h0
     c = np.zeros((batch, width), dtype) if c0 is None else c0
     product = np.empty((batch, width), dtype)
-    for t in range(steps):
-        gate = gates[t]
-        np.matmul(h, recurrent, out=blocks)
-        np.add(z, projected[t], out=gate)
-        np.tanh(gate, out=gate)
-        sigmoids = gate[:3]
-        np.multiply(sigmoids, 0.5, out=sigmoids)
-        np.add(sigmoids, 0.5, out=sigmoids)
-        c = np.multiply(gate[2], c, out=cells[t])
-        np.multiply(gate[1], gate[3], out=product)
-        np.add(c, product, out=c)
-        np.tanh(c, out=product)
-        h = np.multiply(gate[0], product, out=y[t])
+    matmul, multiply, add, tanh = np.matmul, np.multiply, np.add, np.tanh
+    for gate, given, cell, shown in zip(gates, projected, cells, y, strict=True):
+        matmul(h, recurrent, out=blocks)
+        add(z, given, out=gate)
+        tanh(gate, out=gate)
+        sigmoids, (_, i, f, g) = gate[:3], gate
+        multiply(sigmoids, 0.5, out=sigmoids)
+        add(sigmoids, 0.5, out=sigmoids)
+        multiply(f, c, out=cell)
+        multiply(i, g, out=product)
+        c = add(cell, product, out=cell)
+        tanh(c, out=product)
+        h = multiply(gate[0], product, out=shown)
     return all_y, h, c, all_cells, all_gates
 
 
@@ -194,24 +194,25 @@ class _WayBack:
         """Fill ``gz`` with the cotangents of the pre-activations of one window; ``gh`` and ``gc`` become those before."""
         stop = min(start + self.window, self.y.shape[0])
         product = np.empty_like(gh)
+        matmul, multiply, add = np.matmul, np.multiply, np.add
         for first in range(start + (stop - start - 1) // self.chunk * self.chunk, start - 1, -self.chunk):
             last = min(first + self.chunk, stop)
             self.slopes(first, last)
             for t in range(last - 1, first - 1, -1):
                 slope, here = self.slope[t - first], gz[:, t - start]
                 if gy is not None:
-                    np.add(gh, gy[t], out=gh)
+                    add(gh, gy[t], out=gh)
                 if gcells is not None:
-                    np.add(gc, gcells[t], out=gc)
-                np.multiply(self.of_cell[t - first], gh, out=product)
-                np.add(gc, product, out=gc)
-                np.multiply(slope[1:], gc, out=here[1:])
-                np.multiply(slope[0], gh, out=here[0])
+                    add(gc, gcells[t], out=gc)
+                multiply(self.of_cell[t - first], gh, out=product)
+                add(gc, product, out=gc)
+                multiply(slope[1:], gc, out=here[1:])
+                multiply(slope[0], gh, out=here[0])
                 if own is not None:
-                    np.add(here, own[t], out=here)
-                np.multiply(gc, self.gates[t, 2], out=gc)
-                np.matmul(here[:, None], self.weight, out=self.blocks)
-                np.add.reduce(self.terms, axis=0, out=gh)
+                    add(here, own[t], out=here)
+                multiply(gc, self.gates[t, 2], out=gc)
+                matmul(here[:, None], self.weight, out=self.blocks)
+                add.reduce(self.terms, axis=0, out=gh)
 
     def slopes(self, first: int, last: int) -> None:
         """What multiplies the cotangents of h (o) and of c (i, f, g) in each step, and dh / dc.
