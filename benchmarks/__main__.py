@@ -36,7 +36,7 @@ def parsed(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--contenders", nargs="*", default=[], metavar="NAME", help=", ".join(contenders.ALL))
     parser.add_argument("--backend", default="numpy", help="the portanet that all others are timed against")
     parser.add_argument("--threads", nargs="*", type=int, default=[1, threads.cores()], help="default: 1, and all")
-    parser.add_argument("--seconds", type=float, default=1.0, help="how long a pair is timed (default: 1)")
+    parser.add_argument("--seconds", type=float, default=0.7, help="how long a pair is timed (default: 0.7)")
     parser.add_argument("--output", type=Path, help=f"the report's path without suffix (default: {REPORTS / 'cpu'})")
     parser.add_argument("--scaling", choices=["yes", "no"], help="how cost grows (default: yes, unless --workloads)")
     parser.add_argument("--smoke", action="store_true", help="a minute: small, and only to see that it works")

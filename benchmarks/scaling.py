@@ -129,6 +129,30 @@ def _training(count: int) -> Callable[[], Any]:
     return action
 
 
+def _recording(count: int) -> Callable[[], Any]:
+    import portanet
+    from portanet import optim
+
+    x = portanet.asarray(np.ones((4, 8), np.float32))
+
+    def action() -> None:
+        model = _layers(count)
+        optimizer = optim.Adam(model.parameters())
+
+        @portanet.compile(state=(model, optimizer))
+        def step(x: portanet.Tensor) -> portanet.Tensor:
+            optimizer.zero_grad()
+            loss = portanet.sum(model(x))
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        for _ in range(3):  # a step that makes the optimizer's state, one that finds it, and a replay
+            step(x)
+
+    return action
+
+
 def _walking(count: int) -> Callable[[], Any]:
     model = _layers(count)
 
@@ -184,6 +208,7 @@ GROWTH: dict[str, tuple[int, Callable[[int], Callable[[], Any]]]] = {
     "2,000 layers, made": (2_000, _making),
     "2,000 layers, one step of training with Adam": (2_000, _training),
     "2,000 layers, their parameters and modules listed": (2_000, _walking),
+    "500 layers, a step recorded by portanet.compile": (500, _recording),
     "a DataLoader over 10,000,000 rows, one shuffled epoch": (10_000_000, _loading),
     "a state_dict of 50,000 entries, taken and put back": (50_000, _state),
     "a state_dict of 50,000 entries, saved and loaded": (50_000, _saving),

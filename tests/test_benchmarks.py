@@ -244,7 +244,6 @@ def test_amounts_read_well(value, unit, expected):
     assert amount(value, unit) == expected
 
 
-@pytest.mark.heavy
 def test_a_small_run_from_the_command_line(tmp_path):
     words = ["--smoke", "--workloads", "MLP 64-32-10", "peak memory of MLP 64-32-10", "--threads", "1"]
     words += ["--contenders", "floor", "numpy", "portanet-numpy", "--output", str(tmp_path / "run")]
