@@ -11,7 +11,7 @@ import portanet as pn
 from portanet import nn
 from portanet.kernels import generic
 from portanet.kernels.generic.convolution import _output
-from portanet.kernels.numpy import _windows
+from portanet.kernels.numpy import _windows, norm
 from portanet.library import namespace_of, to_numpy
 
 F = nn.functional
@@ -185,12 +185,22 @@ def test_batch_norms_agree_with_their_definition(shape, affine, last, backend):
         agree("batch_norm_backward", backend, (g, x, weight, *moments), {"eps": 1e-3, "own": own}, last)
 
 
-@pytest.mark.parametrize("shape, axis", [((4, 6), (1,)), ((3, 4, 5), (1, 2)), ((3, 4, 5), (0, 2)), ((2, 0), (1,))])
-def test_standardizing_back_agrees_with_its_definition(shape, axis, backend):
+@pytest.mark.parametrize("parallel", [0.0, 1e12])
+def test_batch_norms_in_many_blocks_and_threads_give_the_same(parallel, monkeypatch):
+    monkeypatch.setattr(norm, "BLOCK", 64)
+    monkeypatch.setattr(_windows, "PARALLEL", parallel)
+    norm._of_shape.cache_clear()
     rng = numpy.random.default_rng(0)
-    x, g = rng.normal(size=shape), rng.normal(size=shape)
-    y = definition("standardized", x, axis=axis, eps=1e-3)
-    agree("standardized_backward", backend, (g, y, x), {"axis": axis, "eps": 1e-3})
+    with pn.use_backend("numpy") as backend:
+        for shape in ((31, 3), (6, 5, 7), (5, 3, 4, 6), (2, 40, 3, 3)):
+            x, g = rng.normal(3.0, 2.0, size=shape), rng.normal(size=shape)
+            weight, bias = rng.normal(size=(2, shape[1]))
+            moments = definition("channel_moments", x)
+            for last in (False, True):
+                agree("channel_moments", backend, (x,), {}, last)
+                agree("batch_norm", backend, (x, weight, bias, *moments), {"eps": 1e-3, "own": True}, last)
+                agree("batch_norm_backward", backend, (g, x, weight, *moments), {"eps": 1e-3, "own": True}, last)
+    norm._of_shape.cache_clear()
 
 
 def test_moments_are_exact_where_the_mean_is_large(backend):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -54,3 +55,13 @@ def test_an_error_comes_out_and_blas_is_given_back():
         with pytest.raises(ValueError, match="this block"):
             threads.run([fail] * 6)
         assert threads.usable() == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux says which core a thread is on")
+def test_a_thread_that_leaves_a_core_may_go_where_it_might_before():
+    allowed = os.sched_getaffinity(0)
+    here = threads._core()()
+    threads._leave(here)
+    assert os.sched_getaffinity(0) == allowed
+    threads._leave(max(allowed) + 1)  # not even there
+    assert os.sched_getaffinity(0) == allowed

@@ -1,4 +1,4 @@
-"""Normalisation over a batch, and the ways back of normalisations."""
+"""Normalisation over a batch, and its way back."""
 
 from __future__ import annotations
 
@@ -48,12 +48,3 @@ def batch_norm_backward(
         # What shifts or stretches a channel as a whole does not change y.
         g = g - _columns(xp, of_bias / count, x.ndim) - z * _columns(xp, of_weight / count, x.ndim)
     return g * _columns(xp, scale if weight is None else scale * weight, x.ndim), of_weight, of_bias
-
-
-def standardized_backward(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], eps: float) -> Any:
-    """The cotangent of x from that of ``y``, which is x standardised over ``axis``."""
-    if 0 in x.shape:
-        return xp.zeros_like(g)
-    # What shifts or stretches x as a whole does not change y.
-    g = g - xp.mean(g, axis=axis, keepdims=True) - y * xp.mean(g * y, axis=axis, keepdims=True)
-    return g / xp.sqrt(xp.var(x, axis=axis, keepdims=True) + eps)
