@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import queue
 from typing import Any
 
@@ -39,15 +41,21 @@ def _projected(x: Any, weight: Any, bias: Any, gates: Any) -> Any:
     packed[:, :size] = weight.reshape(4, width, size)[_ORDER].swapaxes(1, 2)
     if bias is not None:
         packed[:, size] = bias.reshape(4, width)[_ORDER]
-        ones, x = x, np.empty((steps, batch, count), x.dtype)
-        x[..., :size] = ones
+        bare, x = x, np.empty((steps, batch, count), x.dtype)
+        x[..., :size] = bare
         x[..., size] = 1
     _halved(packed)
     if batch >= 8 and batch * count * width <= _SMALL:
-        np.matmul(x, packed[:, None], out=gates.swapaxes(0, 1))
+        parts = threads.usable() if x.size * width >= _PARALLEL // 4 else 1
+        bounds = [steps * i // parts for i in range(parts + 1)]
+
+        def product(first: int, last: int) -> None:
+            np.matmul(x[first:last], packed[:, None], out=gates[first:last].swapaxes(0, 1))
+
+        threads.run([functools.partial(product, *pair) for pair in itertools.pairwise(bounds)])
         return gates
-    product = np.matmul(x.reshape(steps * batch, count), packed)
-    return product.reshape(4, steps, batch, width).swapaxes(0, 1)
+    whole = np.matmul(x.reshape(steps * batch, count), packed)
+    return whole.reshape(4, steps, batch, width).swapaxes(0, 1)
 
 
 def lstm(
