@@ -20,11 +20,14 @@ __all__ = ["Traced"]
 class _Tracer(Recorder):
     """While a compiler traces, optimizers step; what it cannot see (draws of random numbers) is refused."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: State) -> None:
         super().__init__()
+        self.state = state
         self.counts: defaultdict[int, int] = defaultdict(int)
 
     def advance(self, optimizer: Optimizer) -> None:
+        if not any([optimizer is known for known in self.state.optimizers]):
+            raise Refused(f"{type(optimizer).__name__}.step() is called, which is not in state=(...)")
         self.counts[id(optimizer)] += 1
         optimizer._step()
 
@@ -87,7 +90,7 @@ class Traced:
 
     def _pure(self, raws: Any, grads: Any, states: Any, counts: Any, rates: Any, arrays: Any) -> Any:
         """The step as a function of all that it reads, returning all that it changes."""
-        tracer = _Tracer()
+        tracer = _Tracer(self.state)
         held = [(t, t._raw) for t in self.state.tensors], [leaf.grad for leaf in self.leaves]
         held_states = [dict(optimizer.state.get(p, {})) for optimizer, p in self.owners]
         held_rates = [group["lr"] for group in self.groups]
