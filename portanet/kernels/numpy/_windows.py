@@ -101,18 +101,27 @@ T = TypeVar("T")
 Block = tuple[int, int, int, int]  # images and rows, from and to
 
 
-def blocks_of(images: int, rows: int, bytes_of_row: int) -> list[Block]:
+def portions_for(cost: float) -> int:
+    """In how many portions to do work of that many multiplications: more than threads, as some begin late."""
+    usable = threads.usable() if cost > PARALLEL else 1
+    return usable if usable < 2 else 2 * usable
+
+
+def blocks_of(images: int, rows: int, bytes_of_row: int, portions: int) -> list[Block]:
     """All images and rows (of the first spatial axis) in blocks of about BLOCK bytes: whole images, or rows of one."""
     whole = BLOCK // max(1, bytes_of_row * rows)
     if whole >= 1:
+        count = -(-images // min(whole, images))
+        even = -(-count // portions) * portions  # as many for each portion
+        whole = -(-images // min(even, images))
         return [(n, min(n + whole, images), 0, rows) for n in range(0, images, whole)]
     some = max(1, BLOCK // bytes_of_row)
     return [(n, n + 1, r, min(r + some, rows)) for n in range(images) for r in range(0, rows, some)]
 
 
-def each(blocks: list[T], cost: float, work: Callable[[list[T]], None]) -> None:
-    """Call ``work`` on all blocks, in as many portions as there are threads, if the ``cost`` is worth them."""
-    count = min(threads.usable(), len(blocks)) if cost > PARALLEL else 1
+def each(blocks: list[T], portions: int, work: Callable[[list[T]], None]) -> None:
+    """Call ``work`` on the blocks, so many portions of them, by as many threads as there may be."""
+    count = min(portions, len(blocks))
     if count < 2:
         work(blocks)
         return

@@ -29,6 +29,7 @@ from portanet.kernels.numpy._windows import (
     each,
     forward_sweep,
     is_thin,
+    portions_for,
     product,
     space_for,
     transposed_product,
@@ -54,11 +55,12 @@ def _swept(x: Any, jobs: list[tuple[Sweep, Any, Any]], bias: Any = None) -> None
     """For each sweep over x (N, *spatial, C), its windows times the weights (O, C, *kernel) into (N, *windows, O)."""
 
     forms = [windows_of(x.shape[1:-1], x.shape[-1], sweep) for sweep, _, _ in jobs]
+    matrices = [windows.columns(weight) for windows, (_, weight, _) in zip(forms, jobs, strict=True)]
 
     def work(blocks: list[Block]) -> None:
         done: Done = {}
-        for windows, (sweep, weight, y) in zip(forms, jobs, strict=True):
-            matrix, out = windows.columns(weight), weight.shape[0]
+        for windows, matrix, (sweep, _, y) in zip(forms, matrices, jobs, strict=True):
+            out = matrix.shape[1]
             done.clear()  # the memory of the sweep before is this one's now
             for n0, n1, r0, r1 in blocks:
                 r1 = min(r1, sweep.output[0])
@@ -80,7 +82,8 @@ def _swept(x: Any, jobs: list[tuple[Sweep, Any, Any]], bias: Any = None) -> None
     rows = max([sweep.output[0] for sweep, _, _ in jobs])
     bytes_of_row = max([windows.row for windows in forms]) * x.itemsize
     cost = sum([math.prod(s.output) * w.size for s, w, _ in jobs]) * x.shape[0]
-    each(blocks_of(x.shape[0], rows, bytes_of_row), cost, work)
+    portions = portions_for(cost)
+    each(blocks_of(x.shape[0], rows, bytes_of_row, portions), portions, work)
 
 
 def _thin_conv(x: Any, weight: Any, bias: Any, sweep: Sweep) -> Any:
@@ -108,7 +111,8 @@ def _thin_conv(x: Any, weight: Any, bias: Any, sweep: Sweep) -> Any:
             else:
                 np.add(found, added, out=y[n0:n1])
 
-    each(blocks_of(x.shape[0], 1, Planes(x, sweep).bytes_of_image), y.size * matrix.shape[1], work)
+    portions = portions_for(y.size * matrix.shape[1])
+    each(blocks_of(x.shape[0], 1, Planes(x, sweep).bytes_of_image, portions), portions, work)
     return y if first else channels_first(y)
 
 
@@ -133,8 +137,8 @@ def _thin_backward_weight(g: Any, x: Any, sweep: Sweep) -> Any:
             total = total + np.add.reduce(part, axis=0)
         sums[blocks[0]] = total
 
-    cost = g.size * math.prod(sweep.kernel) * x.shape[1]
-    each(blocks_of(x.shape[0], 1, Planes(x, sweep).bytes_of_image), cost, work)
+    portions = portions_for(g.size * math.prod(sweep.kernel) * x.shape[1])
+    each(blocks_of(x.shape[0], 1, Planes(x, sweep).bytes_of_image, portions), portions, work)
     total = np.add.reduce([sums[first] for first in sorted(sums)], axis=0)
     return np.ascontiguousarray(total).reshape(out, x.shape[1], *sweep.kernel)
 
@@ -205,8 +209,8 @@ def conv_backward_weight(
                 total = found if total is None else np.add(total, found, out=total)
         sums[blocks[0]] = total
 
-    columns = math.prod(size) * x.shape[1]
-    each(blocks_of(x.shape[0], output[0], windows.row * x.itemsize), g.size * columns, work)
+    portions = portions_for(g.size * math.prod(size) * x.shape[1])
+    each(blocks_of(x.shape[0], output[0], windows.row * x.itemsize, portions), portions, work)
     total = np.add.reduce([sums[first] for first in sorted(sums)], axis=0)  # in the same order every time
     return windows.weights(total)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from portanet.kernels.generic import norm as generic
-from portanet.kernels.numpy._windows import RUN, channels_last, each, space_for
+from portanet.kernels.numpy._windows import RUN, channels_last, each, portions_for, space_for
 from portanet.library import namespace_of
 
 __all__ = ["batch_norm", "batch_norm_backward", "channel_moments"]
@@ -110,7 +110,7 @@ def channel_moments(x: Any) -> tuple[Any, Any]:
             space = np.subtract(block, how.spread(mean), out=space_for("centred", block.shape, x.dtype))
             found[a, b] = count, mean, how.products(space, space)
 
-    each(how.cuts, x.size * COST, work)
+    each(how.cuts, portions_for(x.size * COST), work)
     total, mean, squares = found[how.cuts[0]]
     for cut in how.cuts[1:]:  # Chan, Golub and LeVeque 1979: the squares about a common mean
         count, other, more = found[cut]
@@ -137,7 +137,7 @@ def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, *, eps:
             block = np.multiply(data[a:b], scales, out=target[a:b])
             np.add(block, shifts, out=block)
 
-    each(how.cuts, x.size * COST, work)
+    each(how.cuts, portions_for(x.size * COST), work)
     return y
 
 
@@ -158,7 +158,7 @@ def batch_norm_backward(
             # Of g (x - mean); the mean is taken off in float64, where nothing that x still holds is lost.
             sums[a, b] = of_block, how.products(data[a:b], given[a:b]) - mean * of_block
 
-    each(how.cuts, x.size * COST, add_up)
+    each(how.cuts, portions_for(x.size * COST), add_up)
     of_bias = np.add.reduce([sums[cut][0] for cut in how.cuts], axis=0)
     scale = 1 / np.sqrt(variance.astype(np.float64) + eps)
     of_weight = np.add.reduce([sums[cut][1] for cut in how.cuts], axis=0) * scale
@@ -176,5 +176,5 @@ def batch_norm_backward(
                 np.add(space, rest, out=space)
                 np.add(block, space, out=block)
 
-    each(how.cuts, x.size * COST, spread)
+    each(how.cuts, portions_for(x.size * COST), spread)
     return dx, of_weight.astype(x.dtype), of_bias.astype(x.dtype)
