@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import portanet
-from benchmarks.contenders.base import Contender, LeftOut, Step
+from benchmarks.contenders.base import Contender, LeftOut, NotMine, Step
 from benchmarks.contenders.children import imported, peak
 from benchmarks.workloads.base import Network
 from benchmarks.workloads.others import Adds, Chain, Epoch, Import, Memory, Update
@@ -56,6 +56,8 @@ def eager(backend: str) -> Callable[[Network], Step]:
     """The builder of steps on one library."""
 
     def build(workload: Network) -> Step:
+        if backend == "jax" and not workload.training:
+            raise NotMine("JAX compiles each operation by itself, for seconds; whoever infers with it uses jax.jit")
         train, model, (x, target) = _training(workload, backend)
         return (lambda: train(x, target)) if workload.training else _inference(model, x)
 
