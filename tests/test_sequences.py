@@ -198,6 +198,20 @@ def test_a_query_without_keys_attends_to_nothing(backend):
     assert x[0].grad.tolist()[0] == [0.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize(("length", "keys"), [(0, 3), (3, 0)])
+def test_attention_of_nothing_and_to_nothing(length, keys):
+    with pn.use_backend("numpy") as backend:
+        q, k, v = numpy.ones((2, length, 4)), numpy.ones((2, keys, 4)), numpy.ones((2, keys, 3))
+        out, logs = backend.library.attention(q, k, v)
+        assert out.shape == (2, length, 3)
+        assert (out == 0).all()
+        for one, like in zip(
+            backend.library.attention_backward([out, None], out, logs, q, k, v), (q, k, v), strict=False
+        ):
+            assert one.shape == like.shape
+            assert (one == 0).all()
+
+
 NORMED = [((5, 4), 1), ((4,), 1), ((2, 3, 4), 2), ((300, 130), 1), ((2, 0, 3), 1), ((2, 3, 1), 1)]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from portanet import threads
 
 _QUERIES = 64  # in a block, where attention is causal
-_CACHED = 1 << 18  # numbers in a block of scores
+_CACHED = 1 << 17  # numbers in the blocks of scores that are computed together
 _MODERATE = 60.0  # e to this power, times any number of keys, is far from overflow in float32
 _PARALLEL = 1 << 23  # multiplications from which on a second thread pays
 
@@ -170,7 +170,7 @@ def _past(keys: int, queries: int, dtype: Any) -> Any:
 
 def _blocks(length: int, keys: int, causal: bool) -> list[tuple[int, int, int]]:
     """(first query, last query, number of keys it may see) of each block of queries."""
-    step = _QUERIES if causal else max(1, min(length, _CACHED // max(1, keys)))
+    step = _QUERIES if causal else max(1, min(length, max(2 * _QUERIES, _CACHED // max(1, keys))))
     starts = range(0, length, step)
     return [(r, min(r + step, length), min(r + step, length, keys) if causal else keys) for r in starts]
 
@@ -185,9 +185,14 @@ def _spread(work: Callable[[int, int], None], batch: int, cost: int) -> None:
     threads.run([functools.partial(work, first, last) for first, last in itertools.pairwise(bounds)])
 
 
-def _at_once(batch: int, heads: int, block: int) -> int:
-    """How many examples of the batch are computed together."""
-    return max(1, min(batch, _CACHED // max(1, heads * block)))
+def _groups(begin: int, end: int, heads: int, block: int) -> tuple[int, list[tuple[slice, slice]]]:
+    """How many blocks are computed together, and of which examples and heads: each group's slices of both axes."""
+    together = max(1, _CACHED // max(1, block))
+    some = max(1, together // heads)
+    few = min(heads, together)
+    starts = itertools.product(range(begin, end, some), range(0, heads, few))
+    groups = [(slice(b, min(b + some, end)), slice(h, min(h + few, heads))) for b, h in starts]
+    return min(some, end - begin) * few, groups
 
 
 def _score(p: Any, k: Any, turned: Any, mask: Any) -> None:
@@ -235,24 +240,23 @@ def _forward(q: Any, k: Any, v: Any, mask: Any, keep: Any, out: Any, logs: Any, 
         out[...], logs[...] = 0, 0
         return
     block = max([(last - first) * seen for first, last, seen in blocks])
-    count = _at_once(batch, heads, block)
 
     def work(begin: int, end: int) -> None:
-        buffer = np.empty(count * heads * block, q.dtype)
-        for b in range(begin, end, count):
-            some = slice(b, min(b + count, end))
+        count, groups = _groups(begin, end, heads, block)
+        buffer = np.empty(count * block, q.dtype)
+        for some in groups:
             turned = np.multiply(q[some].swapaxes(2, 3), q.dtype.type(scale), order="C")
             for first, last, seen in blocks:
-                rows, columns = slice(first, last), slice(0, seen)
-                shape = (turned.shape[0], heads, seen, last - first)
+                rows, columns = (*some, slice(first, last)), (*some, slice(0, seen))
+                part = (*columns, slice(first, last))
+                shape = (*turned.shape[:2], seen, last - first)
                 p = buffer[: math.prod(shape)].reshape(shape)
-                part = None if mask is None else mask[some, :, columns, rows]
-                total, log = _softmax(p, k[some, :, columns], turned[:, :, :, rows], part, first, causal)
-                logs[some, :, rows] = log
+                added = None if mask is None else mask[part]
+                total, logs[rows] = _softmax(p, k[columns], turned[:, :, :, first:last], added, first, causal)
                 if keep is not None:
-                    np.multiply(p, keep[some, :, columns, rows], out=p)
-                summed = np.matmul(p.swapaxes(2, 3), v[some, :, columns])
-                np.divide(summed, total[:, :, :, None], out=out[some, :, rows])
+                    np.multiply(p, keep[part], out=p)
+                summed = np.matmul(p.swapaxes(2, 3), v[columns])
+                np.divide(summed, total[:, :, :, None], out=out[rows])
 
     _spread(work, batch, batch * heads * length * keys * size)
 
@@ -270,26 +274,26 @@ def _backward(
             one[...] = 0
         return
     block = max([(last - first) * seen for first, last, seen in blocks])
-    count = _at_once(batch, heads, 2 * block)
     level = np.matmul(np.multiply(gout, out), np.ones(v.shape[3], q.dtype))  # (N, heads, L)
     if glogs is not None:
         level = level - glogs
     factor = q.dtype.type(scale)
 
     def work(begin: int, end: int) -> None:
-        buffer = np.empty((2, count * heads * block), q.dtype)
-        for b in range(begin, end, count):
-            some, most = slice(b, min(b + count, end)), blocks[0][2]
+        count, groups = _groups(begin, end, heads, 2 * block)
+        buffer = np.empty((2, count * block), q.dtype)
+        for some in groups:
             turned = np.multiply(q[some].swapaxes(2, 3), factor, order="C")
             given = np.array(gout[some].swapaxes(2, 3), order="C")
-            gk[some, :, most:], gv[some, :, most:] = 0, 0
+            most = (*some, slice(blocks[0][2], None))
+            gk[most], gv[most] = 0, 0
             for first, last, seen in blocks:
-                rows, columns = slice(first, last), slice(0, seen)
-                shape = (turned.shape[0], heads, seen, last - first)
+                rows, columns = (*some, slice(first, last)), (*some, slice(0, seen))
+                part = (*columns, slice(first, last))
+                shape = (*turned.shape[:2], seen, last - first)
                 p, gs = [one[: math.prod(shape)].reshape(shape) for one in buffer]
-                part = None if mask is None else mask[some, :, columns, rows]
-                _score(p, k[some, :, columns], turned[:, :, :, rows], part)
-                np.subtract(p, logs[some, :, None, rows], out=p)
+                _score(p, k[columns], turned[:, :, :, first:last], None if mask is None else mask[part])
+                np.subtract(p, logs[rows][:, :, None], out=p)
                 own = p[:, :, first:]
                 hides = causal and own.shape[2] > 0
                 if hides:  # what is not seen may be large, and must not overflow
@@ -297,22 +301,22 @@ def _backward(
                 np.exp(p, out=p)
                 if hides:
                     np.multiply(own, _past(*own.shape[2:], q.dtype), out=own)
-                np.matmul(v[some, :, columns], given[:, :, :, rows], out=gs)
+                np.matmul(v[columns], given[:, :, :, first:last], out=gs)
                 if keep is not None:
-                    np.multiply(gs, keep[some, :, columns, rows], out=gs)
-                np.subtract(gs, level[some, :, None, rows], out=gs)
+                    np.multiply(gs, keep[part], out=gs)
+                np.subtract(gs, level[rows][:, :, None], out=gs)
                 np.multiply(gs, p, out=gs)
                 if keep is not None:
-                    np.multiply(p, keep[some, :, columns, rows], out=p)
+                    np.multiply(p, keep[part], out=p)
                 if gmask is not None:
-                    gmask[some, :, rows, columns] = gs.swapaxes(2, 3)
-                np.matmul(gs.swapaxes(2, 3), k[some, :, columns], out=gq[some, :, rows])
+                    gmask[(*rows, slice(0, seen))] = gs.swapaxes(2, 3)
+                np.matmul(gs.swapaxes(2, 3), k[columns], out=gq[rows])
                 if last == length:
-                    np.matmul(p, gout[some, :, rows], out=gv[some, :, columns])
-                    np.matmul(gs, q[some, :, rows], out=gk[some, :, columns])
+                    np.matmul(p, gout[rows], out=gv[columns])
+                    np.matmul(gs, q[rows], out=gk[columns])
                 else:
-                    gv[some, :, columns] += np.matmul(p, gout[some, :, rows])
-                    gk[some, :, columns] += np.matmul(gs, q[some, :, rows])
+                    gv[columns] += np.matmul(p, gout[rows])
+                    gk[columns] += np.matmul(gs, q[rows])
             gq[some] *= factor
             gk[some] *= factor
 
