@@ -10,9 +10,8 @@ __all__ = ["ALL", "INFERENCE", "MEASURED", "OTHERS", "STEPS", "Measured", "Netwo
 STEPS: list[Network] = [*mlp.WORKLOADS, *images.WORKLOADS, *sequences.WORKLOADS]
 INFERENCE: list[Network] = [step.alone() for step in STEPS if step.optimizer == "SGD"]
 OTHERS: list[Workload] = [others.UPDATE, others.ADDS, others.EPOCH]
-MEASURED: list[Measured] = [others.IMPORT]
-for _way in zip(*[others.memory(step) for step in STEPS], strict=True):
-    MEASURED += _way
+_memory = [one for step in STEPS for one in others.memory(step)]
+MEASURED: list[Measured] = [others.IMPORT, *sorted(_memory, key=lambda one: one.way)]  # those that are alike together
 ALL: dict[str, Workload] = {workload.name: workload for workload in [*STEPS, *INFERENCE, *OTHERS, *MEASURED]}
 
 
