@@ -258,6 +258,14 @@ def test_weights_of_float64():
     prove(make, batches(STEPS, dtype="float64"))
 
 
+def test_weights_of_float16():
+    def make():
+        model = perceptron(5, 8, 3, dtype=portanet.float16)
+        return trained(model, optim.SGD(model.parameters(), lr=0.1, momentum=0.5))
+
+    prove(make, batches(STEPS, dtype="float16"))
+
+
 def test_weights_of_two_dtypes():
     def make():
         first, second = perceptron(5, 8, dtype=portanet.float64), perceptron(8, 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 
 import numpy
@@ -11,7 +10,19 @@ import pytest
 import portanet
 from portanet import nn, optim
 from portanet.plan.recorded import Recorded
-from tests.stepping import F, batches, classes, labelled, normal, perceptron, prove, ran, trained, world
+from tests.stepping import (
+    F,
+    batches,
+    classes,
+    labelled,
+    normal,
+    perceptron,
+    prove,
+    ran,
+    stepping,
+    trained,
+    world,
+)
 
 STEPS = 6
 
@@ -20,17 +31,6 @@ STEPS = 6
 def _on_numpy():
     with portanet.use_backend("numpy"):
         yield
-
-
-def stepping(body, kind=optim.Adam, **options):
-    """A world whose step is ``body(model, optimizer, x, y)``."""
-
-    def make():
-        model = perceptron(5, 8, 3)
-        optimizer = kind(model.parameters(), **{"lr": 0.05, **options})
-        return world(lambda *args: body(model, optimizer, *args), model, optimizer, model=model, optimizer=optimizer)
-
-    return make
 
 
 def trains(model, optimizer, x, y):
@@ -408,42 +408,6 @@ def test_numpy_told_to_raise():
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The callable itself
-
-
-def test_threads_share_a_compiled_step():
-    made = stepping(lambda model, optimizer, x, y: F.mse_loss(model(x), y))()
-    step = portanet.compile(made.step, state=made.state)
-    calls = [(normal(i, 1 + i % 3, 5), normal(i + 1, 1 + i % 3, 3)) for i in range(60)]
-    expected = [made.step(*args).item() for args in calls]
-    found = {}
-
-    def work(k):
-        for i in range(k, 60, 4):
-            found[i] = step(*calls[i]).item()
-
-    workers = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [found[i] for i in range(60)] == expected
-    assert step.recordings == 3
-
-
-def test_a_step_that_trains_in_two_threads_loses_none():
-    total = portanet.zeros(())
-
-    @portanet.compile(state=total)
-    def step(x):
-        total[...] = total + x
-
-    one = portanet.ones(())
-    workers = [threading.Thread(target=lambda: [step(one) for _ in range(200)]) for _ in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert total.item() == 600.0
 
 
 def test_a_compiled_step_inside_of_another_is_a_part_of_it():

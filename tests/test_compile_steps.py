@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections import namedtuple
 
 import numpy
 import pytest
 
 import portanet
 from portanet import autograd, nn, optim
-from tests.stepping import F, batches, normal, perceptron, prove, trained, world
+from tests.stepping import (
+    F,
+    accumulating,
+    batches,
+    classes,
+    normal,
+    perceptron,
+    prove,
+    ran,
+    stepping,
+    trained,
+    usual,
+    world,
+)
 
 STEPS = 6
 
@@ -21,40 +33,12 @@ def _on_numpy():
         yield
 
 
-def usual(kind=optim.Adam, **options):
-    """A world that is trained as most are."""
-
-    def make():
-        model = perceptron(5, 8, 3)
-        return trained(model, kind(model.parameters(), **{"lr": 0.05, **options}))
-
-    return make
-
-
-def stepping(body, kind=optim.Adam, **options):
-    """A world whose step is ``body(model, optimizer, x, y)``."""
-
-    def make():
-        model = perceptron(5, 8, 3)
-        optimizer = kind(model.parameters(), **{"lr": 0.05, **options})
-        return world(lambda *args: body(model, optimizer, *args), model, optimizer, model=model, optimizer=optimizer)
-
-    return make
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Gradients
 
 
-def _accumulating(model, optimizer, x, y):
-    loss = F.mse_loss(model(x), y)
-    loss.backward()
-    optimizer.step()
-    return loss
-
-
 def test_gradients_that_add_up():
-    prove(stepping(_accumulating), batches(STEPS))
+    prove(stepping(accumulating), batches(STEPS))
 
 
 def test_gradients_of_two_backwards_in_a_step():
@@ -83,7 +67,7 @@ def test_gradients_that_add_up_over_several_calls():
 
 def test_zero_grad_after_the_step():
     def body(model, optimizer, x, y):
-        loss = _accumulating(model, optimizer, x, y)
+        loss = accumulating(model, optimizer, x, y)
         optimizer.zero_grad()
         return loss
 
@@ -91,16 +75,16 @@ def test_zero_grad_after_the_step():
 
 
 def test_zero_grad_outside():
-    prove(stepping(_accumulating), batches(STEPS), lambda i, made: made.optimizer.zero_grad(), recordings=1)
+    prove(stepping(accumulating), batches(STEPS), lambda i, made: made.optimizer.zero_grad(), recordings=1)
 
 
 def test_gradients_set_to_zeros():
     def body(model, optimizer, x, y):
         optimizer.zero_grad(set_to_none=False)
-        return _accumulating(model, optimizer, x, y)
+        return accumulating(model, optimizer, x, y)
 
     prove(stepping(body), batches(STEPS))
-    prove(stepping(_accumulating), batches(STEPS), lambda i, made: made.optimizer.zero_grad(set_to_none=False))
+    prove(stepping(accumulating), batches(STEPS), lambda i, made: made.optimizer.zero_grad(set_to_none=False))
 
 
 @pytest.mark.parametrize("limit", (0.01, 100.0))
@@ -125,7 +109,7 @@ def test_gradients_changed_outside():
             if p.grad is not None:
                 p.grad = p.grad * 0.5 if i % 2 else portanet.ones_like(p.grad)
 
-    prove(stepping(_accumulating), batches(STEPS), between)
+    prove(stepping(accumulating), batches(STEPS), between)
 
 
 def test_a_penalty_on_the_gradient():
@@ -296,273 +280,138 @@ def test_a_state_carried_by_hand():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Forms
+# Values from before the step of the optimizer, and writes before it and after it
 
 
-def test_batches_of_other_sizes():
-    sizes = (6, 6, 4, 6, 4, 1, 6, 1, 4)
-    calls = [(normal(i, n, 5), normal(i + 20, n, 3)) for i, n in enumerate(sizes)]
-    prove(usual(), calls, recordings=4)
+def _trains(model, optimizer, x, y):
+    optimizer.zero_grad()
+    return accumulating(model, optimizer, x, y)
 
 
-def test_more_forms_than_are_kept():
-    sizes = [*range(1, 13), *range(1, 13)]
-    calls = [(normal(i, n, 5), normal(i + 20, n, 3)) for i, n in enumerate(sizes)]
-    _, step = prove(usual(), calls, recordings=24)
-    assert len(step._kept) <= 8
+def _change(model, optimizer, x, y):
+    old = model[0].weight.detach()
+    _trains(model, optimizer, x, y)
+    return portanet.sum(abs(model[0].weight.detach() - old)), old
 
 
-def test_training_and_evaluation_in_turn():
+def _view(model, optimizer, x, y):
+    old = model[0].weight.detach()[1:, :]
+    _trains(model, optimizer, x, y)
+    return old * 1
+
+
+def _returned(model, optimizer, x, y):
+    old = model[0].weight.detach()
+    _trains(model, optimizer, x, y)
+    return old
+
+
+def _graph(model, optimizer, x, y):
+    optimizer.zero_grad()
+    loss = F.mse_loss(model(x), y)
+    loss.backward(retain_graph=True)
+    optimizer.step()
+    loss.backward()  # at the old point
+    return loss
+
+
+def _decay_before(model, optimizer, x, y):
+    with portanet.no_grad():
+        for p in model.parameters():
+            p[...] = p * 0.9
+    return _trains(model, optimizer, x, y)
+
+
+def _decay_between(model, optimizer, x, y):
+    optimizer.zero_grad()
+    loss = F.mse_loss(model(x), y)
+    loss.backward()
+    with portanet.no_grad():
+        for p in model.parameters():
+            p[...] = p * 0.9
+    optimizer.step()
+    return loss
+
+
+def _clip_after(model, optimizer, x, y):
+    loss = _trains(model, optimizer, x, y)
+    with portanet.no_grad():
+        for p in model.parameters():
+            p[...] = portanet.clip(p, -0.1, 0.1)
+    return loss
+
+
+def _gradients_of_the_first(model, optimizer, x, y):
+    first = _trains(model, optimizer, x, y)
+    gradients = [p.grad for p in model.parameters()]
+    return first, _trains(model, optimizer, x * y[:, :1], y), gradients
+
+
+def _gradient_from_before(model, optimizer, x, y):
+    before = model[0].weight.grad
+    loss = _trains(model, optimizer, x, y)
+    return loss if before is None else before * 2
+
+
+def _moments(model, optimizer, x, y):
+    _trains(model, optimizer, x, y)
+    return optimizer.state_dict()["state"]
+
+
+BODIES = [_change, _view, _returned, _graph, _decay_before, _decay_between, _clip_after, _gradients_of_the_first,
+          _gradient_from_before, _moments]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.__name__)
+def test_old_and_new_values_in_one_step(body):
+    """Replayed or refused, what is computed is what the eager step computes."""
+    prove(stepping(body), batches(STEPS), recordings=None, reason=None)
+
+
+def test_an_embedding_that_scales_its_table():
     def make():
-        model = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
-        return trained(model, optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
-
-    prove(make, batches(9), lambda i, made: made.model.train(i % 3 != 2), recordings=3)
-
-
-def test_one_module_in_another_mode():
-    def make():
-        model = nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.5), nn.Linear(8, 3))
+        model = nn.Sequential(nn.Embedding(7, 4, max_norm=0.5), nn.Linear(4, 3))
         return trained(model, optim.SGD(model.parameters(), lr=0.1))
 
-    prove(make, batches(STEPS), lambda i, made: made.model[1].train(i % 2 == 0), recordings=3)
+    prove(make, [(classes(i, 7, 6), normal(i, 6, 3)) for i in range(STEPS)], recordings=None, reason=None)
 
 
-Batch = namedtuple("Batch", "x y")
-
-
-def test_nested_arguments_and_results():
-    def body(model, optimizer, batch, more, scale=1.0):
-        loss = _accumulating(model, optimizer, batch.x * scale, batch.y + more["shift"][0])
-        return Batch(loss, [model(batch.x), {"n": 3, "none": None, "same": (loss, loss)}])
-
-    calls = [(Batch(x, y), {"shift": [normal(i, 3)]}, 2.0) for i, (x, y) in enumerate(batches(STEPS))]
-    prove(stepping(body), calls)
-
-
-def test_values_in_the_arguments():
-    calls = [(x, y, flag, name) for (x, y), flag, name in zip(batches(8), [True, False] * 4, "aabbaabb", strict=True)]
-
-    def body(model, optimizer, x, y, flag, name):
-        return _accumulating(model, optimizer, x * (2 if flag else 1), y if name == "a" else -y), flag, name
-
-    prove(stepping(body), calls, recordings=5)
-
-
-def test_zeros_of_either_sign_are_two_values():
+@pytest.mark.parametrize("load", (True, False))
+def test_a_second_network_that_follows(load):
     def make():
-        return world(lambda x, factor: x * factor)
+        made = usual()()
+        slow, inner = copy.deepcopy(made.model), made.step
 
-    prove(make, [(normal(i, 3), 0.0 if i % 2 else -0.0) for i in range(5)], recordings=2)
+        def step(x, y):
+            loss = inner(x, y)
+            if load:
+                slow.load_state_dict(made.model.state_dict())
+            else:
+                with portanet.no_grad():
+                    for p, q in zip(slow.parameters(), made.model.parameters(), strict=True):
+                        p[...] = 0.9 * p + 0.1 * q
+            return loss
+
+        return world(step, *made.state, slow)
+
+    prove(make, batches(STEPS))
 
 
-def test_numpy_arrays_as_arguments():
-    calls = [(x.numpy(), y.numpy()) for x, y in batches(STEPS)]
+def test_a_rate_set_inside():
+    def body(model, optimizer, x, y):
+        optimizer.param_groups[0]["lr"] *= 0.9
+        return _trains(model, optimizer, x, y)
+
+    prove(stepping(body), batches(STEPS), recordings=None, reason=None)
+
+
+def test_what_python_keeps_is_no_recorded_array():
+    kept = []
 
     def body(model, optimizer, x, y):
-        loss = _accumulating(model, optimizer, portanet.Tensor(x), portanet.Tensor(y))
-        return loss, x * 2
+        loss = _trains(model, optimizer, x, y)
+        kept.append(loss.detach())
+        return loss
 
-    prove(stepping(body), calls)
-
-
-def test_arguments_stored_in_another_order():
-    """Sums go through memory in its order: here by rows to 1, by columns to 2."""
-    by_rows = numpy.asarray([[1e8, 1], [-1e8, 1]], "float32")
-    by_columns = numpy.asfortranarray(by_rows)
-    assert by_rows.sum() != by_columns.sum()
-    calls = [(portanet.Tensor(x),) for x in (by_rows, by_columns, by_rows, by_columns, by_rows[::-1, ::-1])]
-    prove(lambda: world(portanet.sum), calls, recordings=None)
-
-
-def test_one_array_as_two_arguments_and_a_parameter_as_one():
-    def body(model, optimizer, x, y, w):
-        return _accumulating(model, optimizer, x + y, F.linear(x, w[:3, :]))
-
-    make = stepping(body)
-    eager, compiled = make(), make()
-    compiled.model.load_state_dict(eager.model.state_dict())
-    step = portanet.compile(compiled.step, state=compiled.state)
-    for i in range(STEPS):
-        x = normal(i, 6, 5)
-        expected = eager.step(x, x, eager.model[0].weight.detach())
-        found = step(x, x, compiled.model[0].weight.detach())
-        assert expected.item() == found.item()
-    assert step.reason == ""
-
-
-def test_no_examples_at_all():
-    prove(lambda: world(lambda x: (portanet.sum(x), x * 2)), [(normal(i, n, 3),) for i, n in enumerate((0, 2, 0, 2))],
-          recordings=2)  # fmt: skip
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What happens outside
-
-
-def test_a_schedule_outside():
-    def make():
-        made = usual(optim.SGD, momentum=0.9)()
-        made.scheduler = optim.lr_scheduler.CosineAnnealingLR(made.optimizer, 5)
-        return made
-
-    def between(i, made):
-        if i:
-            made.scheduler.step()
-
-    prove(make, batches(STEPS), between)
-
-
-def test_hyperparameters_set_outside():
-    def between(i, made):
-        group = made.optimizer.param_groups[0]
-        group["lr"], group["momentum"], group["weight_decay"] = 0.1 / (i + 1), 0.9 * (i > 2), 0.1 * (i > 4)
-
-    prove(usual(optim.SGD), batches(9), between)
-
-
-def test_a_group_added_outside():
-    def make():
-        model = perceptron(5, 8, 3)
-        return trained(model, optim.SGD(model[0].parameters(), lr=0.1))
-
-    def between(i, made):
-        if i == 3:
-            made.optimizer.add_param_group({"params": list(made.model[2].parameters()), "lr": 0.05})
-
-    prove(make, batches(STEPS), between, recordings=3)
-
-
-def test_values_written_outside():
-    def between(i, made):
-        with portanet.no_grad():
-            if i == 2:
-                made.model[0].weight[0, :] = 0.5
-            if i == 3:
-                made.model[2].bias[...] = normal(99, 3)
-            if i == 4:
-                nn.init.normal_(made.model[0].bias)
-
-    prove(usual(), batches(STEPS), between)
-
-
-def test_states_loaded_outside():
-    def make():
-        made = usual()()
-        made.kept = {}
-        return made
-
-    def between(i, made):
-        if i == 2:
-            made.kept = {"model": made.model.state_dict(), "optimizer": made.optimizer.state_dict()}
-        if i == 4:
-            made.model.load_state_dict(made.kept["model"])
-        if i == 5:
-            made.optimizer.load_state_dict(made.kept["optimizer"])
-        if i == 7:
-            made.optimizer.state.clear()
-
-    prove(make, batches(9), between, recordings=None)
-
-
-def test_a_parameter_replaced_outside():
-    def between(i, made):
-        if i == 3:
-            made.model[0].weight = nn.Parameter(normal(77, 8, 5))
-
-    prove(usual(), batches(STEPS), between, recordings=None)
-
-
-def test_what_is_held_outside_keeps_its_values():
-    """Snapshots of all kinds, taken before each call and read after the last."""
-
-    def run(compiled):
-        portanet.random.manual_seed(3)
-        made = usual()()
-        step = portanet.compile(made.step, state=made.state) if compiled else made.step
-        held = []
-        for i, args in enumerate(batches(8)):
-            weight = made.model[0].weight
-            if i % 2 or i == 6:
-                held.append(weight.detach())
-                held.append(weight.array)
-                held.append(weight.detach()[1:3, :])
-                held.append(weight.grad)
-                held += list(made.model.state_dict().values())
-                held += [x for state in made.optimizer.state_dict()["state"].values() for x in state.values()]
-                held.append(weight.array.T if i == 6 else None)
-                held.append(weight.grad.array[0] if weight.grad is not None else None)
-            held.append(step(*args))
-        return [None if x is None else numpy.asarray(getattr(x, "_raw", x)).copy() for x in held], step
-
-    expected, _ = run(False)
-    found, step = run(True)
-    assert len(expected) == len(found) > 50
-    for one, other in zip(expected, found, strict=True):
-        assert (one is None and other is None) or numpy.array_equal(one, other)
-    assert step.reason == ""
-
-
-def test_a_copy_of_the_model_is_its_own():
-    def run(compiled):
-        portanet.random.manual_seed(3)
-        made = usual()()
-        step = portanet.compile(made.step, state=made.state) if compiled else made.step
-        copies = []
-        for args in batches(STEPS):
-            step(*args)
-            copies.append(copy.deepcopy(made.model))
-        return [p.detach().numpy() for one in copies for p in one.parameters()]
-
-    for one, other in zip(run(False), run(True), strict=True):
-        assert numpy.array_equal(one, other)
-
-
-def test_eager_steps_in_between():
-    def between(i, made):
-        if i % 2:
-            made.step(normal(i, 6, 5), normal(i + 3, 6, 3))
-
-    prove(usual(), batches(9), between)
-    prove(usual(optim.SGD, momentum=0.9), batches(9), between)
-
-
-def test_two_compiled_steps_over_one_state():
-    def run(compiled):
-        portanet.random.manual_seed(3)
-        made = usual()()
-        judged = lambda x, y: F.mse_loss(made.model(x), y)  # noqa: E731
-        step, judge = made.step, judged
-        if compiled:
-            step = portanet.compile(made.step, state=made.state)
-            judge = portanet.compile(judged, state=made.model)
-        found = []
-        for args in batches(8):
-            found += [step(*args).item(), judge(*args).item()]
-        return found, step, judge
-
-    expected, *_ = run(False)
-    found, step, judge = run(True)
-    assert found == expected
-    assert (step.reason, judge.reason, judge.recordings) == ("", "", 1)
-
-
-def test_generators():
-    def make():
-        own = portanet.random.Generator(5)
-        model = perceptron(5, 3)
-
-        def step(x):
-            noise = own.normal((4, 3)) + portanet.random.uniform((4, 3), -1.0, 1.0) + own.bernoulli(3, 0.5)
-            order = portanet.random.permutation(3)
-            return F.dropout(model(x), 0.5, generator=own) + noise + own.integers(3, 9), order, own.permutation(x)
-
-        return world(step, model, own=own)
-
-    def between(i, made):
-        if i == 3:
-            made.own.manual_seed(1)
-        if i == 4:
-            portanet.random.rand(3)
-
-    prove(make, [(normal(i, 4, 5),) for i in range(STEPS)], between, recordings=1)
+    ran(stepping(body), batches(3))
+    assert {type(x._raw) for x in kept} == {numpy.ndarray}

@@ -295,7 +295,7 @@ def _result(
     place = recorder.place(_array(function, result))
     if function in FILLED:
         recorder.add(np.copyto, place.buffer, FILLED[function])
-    elif function in WITH_OUT:
+    elif function in WITH_OUT and result.dtype != np.float16:  # with out= its means are taken in float16 itself
         recorder.add(function, *args, **options, out=place.buffer)
     else:
         recorder.add(_kept, [place.buffer], lambda *a, **o: (function(*a, **o),), args, options)
