@@ -6,9 +6,14 @@ import math
 from typing import Any
 
 import torch
+from array_api_compat import torch as _standard
 
 from portanet.kernels.torch_images import *  # noqa: F403
+from portanet.kernels.torch_networks import *  # noqa: F403
+from portanet.kernels.torch_optim import *  # noqa: F403
 from portanet.kernels.torch_sequences import *  # noqa: F403
+
+_WIDE = frozenset({torch.float32, torch.float64, torch.complex64, torch.complex128, torch.int64})  # sums keep them
 
 
 def to_host(x: Any) -> Any:
@@ -32,16 +37,22 @@ def random_on_host(device: Any) -> bool:
     return True
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    return torch.nn.functional.linear(x, weight, bias)
+# ---------------------------------------------------------------------------------------------------------------------
+# Functions of the standard where no dtype is promoted: the wrappers that see to that cost more than small sums.
 
 
-def relu(x: Any) -> Any:
-    return torch.relu(x)
+def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    if x.dtype is dtype or (dtype is None and x.dtype in _WIDE):
+        return torch.sum(x, () if axis is None else axis, keepdim=keepdims) if axis != () else x.clone()
+    return _standard.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
-def relu_backward(g: Any, y: Any) -> Any:
-    return torch.ops.aten.threshold_backward(g, y, 0)
+def matmul(x1: Any, x2: Any, /) -> Any:
+    return torch.matmul(x1, x2) if x1.dtype is x2.dtype else _standard.matmul(x1, x2)
+
+
+def matrix_transpose(x: Any, /) -> Any:
+    return x.mT
 
 
 def softmax(x: Any, *, axis: Any) -> Any:

@@ -36,4 +36,5 @@ _ALONE = _references(_Probe()) if _COUNTED else 0
 def alone(x: Reading) -> bool:
     """Whether the array of ``x`` may be written to, as no other object has it or part of its memory."""
     # The expression is that of the probe, so that it adds the same to the count.
-    return _COUNTED and sys.getrefcount(x._raw) == _ALONE and namespace_of(x._raw).owns_memory(x._raw)
+    # What the library says comes first: while a compiler traces, it says no, and references are not counted then.
+    return _COUNTED and namespace_of(x._raw).owns_memory(x._raw) and sys.getrefcount(x._raw) == _ALONE

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import importlib.util
 import inspect
 
 import numpy
@@ -11,6 +13,7 @@ import pytest
 import portanet
 from portanet import optim
 from portanet.kernels.numpy import optim as in_place
+from portanet.library import to_numpy
 from portanet.optim.ownership import alone
 from portanet.optim.state import as_array
 
@@ -63,11 +66,44 @@ def test_a_step_in_place_is_the_rule_bit_by_bit(case, shape, dtype):
                 numpy.testing.assert_array_equal(overwritten[key], state[key])
 
 
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_pytorchs_steps_in_place_are_its_steps_bit_by_bit_and_the_rule_to_rounding(case, shape, dtype):
+    kernels = pytest.importorskip("portanet.kernels.torch_optim")  # sgd_update and adam_update, new and in place
+    name, options = case
+    kind = RULES[name][0]
+    rng = numpy.random.default_rng(3)
+    with portanet.use_backend("torch") as backend:
+        p = portanet.tensor(rng.normal(size=shape).astype(dtype), requires_grad=True)
+        options = kind([p], **options)._options(kind([p], **options).param_groups[0])
+        by_rule, new, written = p._raw, p._raw, p._raw.clone()
+        of_rule, of_new, of_written = {}, {}, {}
+        for step in range(4):
+            g = portanet.asarray(rng.normal(size=shape).astype(dtype))._raw
+            by_rule, of_rule = kind.rule(backend.library, by_rule, g, of_rule, **options)
+            new, of_new = getattr(kernels, name[:-1])(new, g, of_new, **options)
+            address = written.data_ptr()
+            done = getattr(kernels, name)(written, g, of_written, **options)
+            assert done is (step > 0 or not of_new)
+            if not done:
+                written = new.clone()
+                of_written = {key: s.clone() if hasattr(s, "clone") else s for key, s in of_new.items()}
+            else:
+                assert written.data_ptr() == address
+            assert of_rule.keys() == of_new.keys() == of_written.keys()
+            for bits, same, near in [(new, written, by_rule), *[(of_new[k], of_written[k], of_rule[k]) for k in of_new]]:
+                numpy.testing.assert_array_equal(to_numpy(bits) if hasattr(bits, "clone") else bits, same)
+                numpy.testing.assert_allclose(bits, near, rtol=1e-5 if dtype == "float32" else 1e-13, atol=1e-7)
+
+
 def test_every_kernel_in_place_is_tested_here():
-    kernels = {
-        name for name, value in vars(in_place).items() if inspect.isfunction(value) and name.endswith("_update_")
-    }
-    assert kernels == set(RULES)
+    modules = [in_place]
+    if importlib.util.find_spec("torch"):
+        modules.append(importlib.import_module("portanet.kernels.torch_optim"))
+    for module in modules:
+        found = {name for name, value in vars(module).items() if inspect.isfunction(value) and name.endswith("_update_")}
+        assert found == set(RULES)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -165,3 +201,62 @@ def test_memory_that_is_not_numpys_own_is_not_written_to():
         stepped(optim.SGD([p], lr=0.5), p)
         assert bytes(memory) == numpy.ones(3, "float32").tobytes()
         assert p.tolist() == [0.0, 0.0, 0.0]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The same of PyTorch's tensors, whose memory views and `detach` share without Python's knowing.
+
+TORCH_HOLDERS = {
+    "the array": lambda p: p._raw,
+    "a view": lambda p: p._raw[1:],
+    "a view of a view": lambda p: p._raw[1:].view(2, 1),
+    "detach": lambda p: p.detach(),
+    "PyTorch's detach": lambda p: p._raw.detach(),
+    "NumPy": lambda p: p._raw.numpy(),
+    "DLPack": lambda p: numpy.from_dlpack(p._raw),
+    "the storage": lambda p: p._raw.untyped_storage(),
+    "a graph": lambda p: portanet.sum(p * p),
+}
+
+
+@pytest.fixture(params=[optim.SGD, optim.Adam, lambda ps: optim.SGD(ps, momentum=0.9)], ids=("SGD", "Adam", "momentum"))
+def trained_by_torch(request):
+    pytest.importorskip("torch")
+    with portanet.use_backend("torch"):
+        p = portanet.tensor([1.0, 2.0, 3.0], requires_grad=True)
+        p._raw = p._raw.clone()
+        optimizer = request.param([p])
+        stepped(optimizer, p, 3)
+        yield p, optimizer
+
+
+@pytest.mark.parametrize("holder", TORCH_HOLDERS.values(), ids=TORCH_HOLDERS)
+def test_what_somebody_holds_of_pytorchs_is_not_written_to(holder, trained_by_torch):
+    p, optimizer = trained_by_torch
+    before, address = p._raw.tolist(), p._raw.data_ptr()
+    stepped(optimizer, p)
+    assert p._raw.data_ptr() == address  # nobody looks
+    before = p._raw.tolist()
+    held = holder(p)
+    stepped(optimizer, p)
+    assert p._raw.data_ptr() != address
+    if isinstance(held, portanet.Tensor) and held.requires_grad:
+        p.grad = None
+        held.backward()
+        assert p.grad.tolist() == [2 * x for x in before]  # at the old point
+    else:
+        seen = numpy.frombuffer(bytes(held.tolist()), "float32") if hasattr(held, "resizable") else held.tolist()
+        assert numpy.reshape(seen, -1).tolist() == before[-numpy.size(seen) :]
+
+
+def test_memory_that_is_not_pytorchs_own_is_not_written_to():
+    torch = pytest.importorskip("torch")
+    with portanet.use_backend("torch"):
+        for make in (torch.from_numpy, torch.from_dlpack):
+            memory = numpy.ones(3, "float32")
+            p = portanet.tensor([0.0, 0.0, 0.0], requires_grad=True)
+            p._raw = make(memory)
+            assert not alone(p)
+            stepped(optim.SGD([p], lr=0.5), p)
+            assert memory.tolist() == [1.0, 1.0, 1.0]
+            assert p.tolist() == [0.0, 0.0, 0.0]
