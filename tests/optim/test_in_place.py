@@ -92,7 +92,10 @@ def test_pytorchs_steps_in_place_are_its_steps_bit_by_bit_and_the_rule_to_roundi
             else:
                 assert written.data_ptr() == address
             assert of_rule.keys() == of_new.keys() == of_written.keys()
-            for bits, same, near in [(new, written, by_rule), *[(of_new[k], of_written[k], of_rule[k]) for k in of_new]]:
+            for bits, same, near in [
+                (new, written, by_rule),
+                *[(of_new[k], of_written[k], of_rule[k]) for k in of_new],
+            ]:
                 numpy.testing.assert_array_equal(to_numpy(bits) if hasattr(bits, "clone") else bits, same)
                 numpy.testing.assert_allclose(bits, near, rtol=1e-5 if dtype == "float32" else 1e-13, atol=1e-7)
 
@@ -102,7 +105,9 @@ def test_every_kernel_in_place_is_tested_here():
     if importlib.util.find_spec("torch"):
         modules.append(importlib.import_module("portanet.kernels.torch_optim"))
     for module in modules:
-        found = {name for name, value in vars(module).items() if inspect.isfunction(value) and name.endswith("_update_")}
+        found = {
+            name for name, value in vars(module).items() if inspect.isfunction(value) and name.endswith("_update_")
+        }
         assert found == set(RULES)
 
 
