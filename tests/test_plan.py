@@ -491,3 +491,12 @@ def test_flat_memory_knows_who_holds_it():
     also = [thing]
     assert references([thing]) == before + 1
     assert also
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+def test_powers(dtype):
+    """The operator may take other ways than the function, for squares and roots: which it took is what is replayed."""
+    rng = np.random.default_rng(0)
+    x, y = [np.abs(rng.normal(size=5_000)).astype(dtype) for _ in range(2)]
+    powers = (2, 0.5, -1, 3, 1.7, 2.0, -0.5, 0)
+    check(lambda x: [x**k for k in powers] + [2.0**x, 0.5**x, x**x, np.power(x, 0.5)], [x], [y])
