@@ -55,12 +55,14 @@ def run(tasks: list[Task]) -> dict[str, Any]:
     for name, reason in findings["absent"].items():
         print(f"{name} is left out: {reason}")
     interval = 0.2 if sys.stderr.isatty() else 20  # seconds; a log has no use for a bar that moves
-    with tqdm(
-        total=sum([len(task.workloads) + 2 * task.scaling for task in tasks]), bar_format=BAR, mininterval=interval
-    ) as bar:
-        for task in tasks:
-            present = [name for name in task.contenders if name not in findings["absent"]]
-            work(replace(task, contenders=present), findings, bar)
+    total = sum([len(task.workloads) + 2 * task.scaling for task in tasks])
+    try:
+        with tqdm(total=total, bar_format=BAR, mininterval=interval) as bar:
+            for task in tasks:
+                present = [name for name in task.contenders if name not in findings["absent"]]
+                work(replace(task, contenders=present), findings, bar)
+    except KeyboardInterrupt:
+        print("stopped: the report has what was found until now")
     return findings
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import portanet
-from benchmarks import checking, contenders, goals, scaling, timing, worker, workloads
+from benchmarks import checking, contenders, goals, running, scaling, timing, worker, workloads
 from benchmarks.contenders.base import Contender, LeftOut
 from benchmarks.report import content, write
 from benchmarks.report.blocks import Paragraph, Table
@@ -172,6 +172,18 @@ def test_unknown_names_are_refused():
 
 
 # -------------------------------------------------------------------------------------------------------------- report
+
+
+def test_a_run_that_is_stopped_keeps_what_it_has(monkeypatch, capsys):
+    def work(task, findings, bar):
+        findings["built"].append(task.threads)
+        if task.threads == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "work", work)
+    tasks = [worker.Task(count, 0.0, "portanet-numpy", ["numpy"], ["import"]) for count in (1, 2, 4)]
+    assert running.run(tasks)["built"] == [1, 2]
+    assert "stopped" in capsys.readouterr().out
 
 
 @pytest.fixture
