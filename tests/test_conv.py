@@ -11,7 +11,7 @@ import portanet as pn
 from portanet import nn
 from portanet.kernels import generic
 from portanet.kernels.generic.convolution import _output
-from portanet.kernels.numpy import _windows, norm
+from portanet.kernels.numpy import _windows, convolution, norm
 from portanet.library import namespace_of, to_numpy
 
 F = nn.functional
@@ -96,9 +96,12 @@ def test_convolutions_agree_with_their_definition(seed, backend):
 
 @pytest.mark.parametrize("block", [1, 300, 3000, 1 << 20])
 @pytest.mark.parametrize("parallel", [0.0, 1e9])
-def test_any_division_into_blocks_and_threads_gives_the_same(block, parallel, monkeypatch):
+@pytest.mark.parametrize("short", [0, 1, 1 << 20])  # bytes: which form few channels, and many, are brought into
+def test_any_form_and_division_into_blocks_and_threads_gives_the_same(short, block, parallel, monkeypatch):
     monkeypatch.setattr(_windows, "BLOCK", block)
     monkeypatch.setattr(_windows, "PARALLEL", parallel)
+    monkeypatch.setattr(_windows, "SHORT", short)
+    monkeypatch.setattr(convolution, "SHORT", short)
     with pn.use_backend("numpy") as backend:
         for seed in range(100, 140):
             convolutions_agree(backend, Draw(seed))

@@ -347,6 +347,30 @@ class Planes:
         return found.reshape(n1 - n0, -1, places)
 
 
+class Shifts:
+    """How an array (N, *size, C) is to be laid out for a sweep of stride 1, so that each tap sees it as it lies, shifted.
+
+    Between the ends of two lines, planes and images stand as many zeros as the windows need on one side: those before
+    a line serve as those after the one above.
+    """
+
+    def __init__(self, size: Ints, sweep: Sweep) -> None:
+        pitch, target, inside = [], [], []
+        for i, n in enumerate(size):
+            before, after = max(0, -sweep.low(i)), max(0, sweep.high(i) - n)
+            whole = sweep.high(i) - sweep.low(i)
+            pitch.append(max(sweep.output[i], whole - min(before, after)))
+            end = max(before, min(pitch[i], n - sweep.low(i)))
+            target.append(slice(before, end))
+            inside.append(slice(before + sweep.low(i), end + sweep.low(i)))
+        self.pitch, self.target, self.inside = tuple(pitch), tuple(target), tuple(inside)
+        self.windows = tuple([slice(0, n) for n in sweep.output])
+        self.places = math.prod(pitch)
+        of_axis = [math.prod(pitch[i + 1 :]) for i in range(len(pitch))]
+        self.steps = [n * d for n, d in zip(of_axis, sweep.dilation, strict=True)]  # from a tap to the next
+        self.furthest = sum([(k - 1) * step for k, step in zip(sweep.kernel, self.steps, strict=True)])
+
+
 def is_thin(channels: int, kernel: Ints, stride: Ints, dtype: Any) -> bool:
     """Whether neighbouring taps are so short a run of memory that `Planes` is the better form."""
     return max(stride) == 1 and kernel[-1] * channels * dtype.itemsize < SHORT

@@ -21,6 +21,7 @@ from portanet.kernels.numpy._windows import (
     Ints,
     Pairs,
     Planes,
+    Shifts,
     Sweep,
     backward_sweeps,
     blocks_of,
@@ -143,6 +144,43 @@ def _thin_backward_weight(g: Any, x: Any, sweep: Sweep) -> Any:
     return np.ascontiguousarray(total).reshape(out, x.shape[1], *sweep.kernel)
 
 
+def _shifted_backward_weight(g: Any, x: Any, sweep: Sweep) -> Any:
+    """The weights' cotangent where the stride is 1: what a tap sees is the padded array as it lies there, shifted.
+
+    The cotangent is laid out in lines of the same length, with zeros where no window is; no window is copied.
+    """
+    data, given, out, channels = channels_last(x), channels_last(g), g.shape[1], x.shape[1]
+    shifts = Shifts(data.shape[1:-1], sweep)
+    rows = max(64, min(256, 4096 // max(out, channels)))  # short products, which OpenBLAS does without packing
+    sums: dict[Block, Any] = {}
+
+    def work(blocks: list[Block]) -> None:
+        images, total = 0, 0.0
+        for n0, n1, _, _ in blocks:
+            count = n1 - n0
+            parts = -(-count * shifts.places // rows)
+            seen = space_for("source", ((parts * rows + shifts.furthest) * channels,), x.dtype)
+            lines = space_for("lines", (parts * rows * out,), x.dtype)
+            if images != count:
+                seen.fill(0)
+                lines.fill(0)
+                images = count
+            area, of = count * shifts.places, shifts.inside
+            seen[: area * channels].reshape(count, *shifts.pitch, channels)[:, *shifts.target] = data[n0:n1, *of]
+            lines[: area * out].reshape(count, *shifts.pitch, out)[:, *shifts.windows] = given[n0:n1]
+            steps = [n * channels * x.itemsize for n in (*shifts.steps, rows, 1)]
+            shape = (*sweep.kernel, parts, rows, channels)
+            views = np.ndarray(shape, x.dtype, seen, 0, (*steps, x.itemsize))
+            found = np.matmul(lines.reshape(parts, rows, out).transpose(0, 2, 1), views)
+            total = total + np.add.reduce(found, axis=len(sweep.kernel))
+        sums[blocks[0]] = total
+
+    portions = portions_for(g.size * math.prod(sweep.kernel) * channels)
+    each(blocks_of(x.shape[0], 1, shifts.places * (channels + out) * x.itemsize, portions), portions, work)
+    total = np.add.reduce([sums[first] for first in sorted(sums)], axis=0)
+    return np.ascontiguousarray(np.moveaxis(total, (-2, -1), (0, 1)))
+
+
 def conv(x: Any, weight: Any, bias: Any = None, *, stride: Ints, padding: Pairs, dilation: Ints, groups: int) -> Any:
     if not _is_plain(groups, x, weight, *([] if bias is None else [bias])):
         how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
@@ -186,6 +224,8 @@ def conv_backward_weight(
     sweep = forward_sweep(size, stride, padding, dilation, output)
     if is_thin(x.shape[1], size, stride, x.dtype):
         return _thin_backward_weight(g, x, sweep)
+    if max(stride) == 1 and min(x.shape[1], out) * x.itemsize >= SHORT:
+        return _shifted_backward_weight(g, x, sweep)
     data, given = channels_last(x), channels_last(g)
     plain = given.flags.c_contiguous
     windows = windows_of(data.shape[1:-1], data.shape[-1], sweep)
