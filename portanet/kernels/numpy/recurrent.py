@@ -154,6 +154,11 @@ class _WayBack:
             (4 * width, x.shape[2] + width + 1), dtype
         )  # the cotangent of (weight_ih, weight_hh, bias)
         self.window = max(1, min(steps, _ROWS // max(1, batch)))
+        self.part = np.empty_like(self.sums)  # one window's
+        self.rows = np.empty((self.window, batch, 4, width), dtype)  # cotangents in PyTorch's order: i, f, g, o
+        self.given = np.ones(
+            (self.window, batch, x.shape[2] + width + 1), dtype
+        )  # what the weights were multiplied with
         self.chunk = max(1, min(8, self.window, _CACHED // max(1, 4 * y[0].nbytes)))
         self.slope = np.empty((self.chunk, 4, batch, width), dtype)
         self.factors = np.empty((self.chunk, 2, batch, width), dtype)
@@ -247,15 +252,13 @@ class _WayBack:
         steps, batch, width = self.y.shape
         stop = min(start + self.window, steps)
         size, count = self.x.shape[2], stop - start
-        rows = np.empty((count, batch, 4, width), self.y.dtype)  # in PyTorch's order: i, f, g, o
+        rows, given = self.rows[:count], self.given[:count]
         rows[:, :, :3] = gz[1:, :count].transpose(1, 2, 0, 3)
         rows[:, :, 3] = gz[0, :count]
         flat = rows.reshape(count * batch, 4 * width)
-        given = np.empty((count, batch, size + width + 1), self.y.dtype)  # what the weights were multiplied with
         given[..., :size] = self.x[start:stop]
         given[0, :, size:-1] = self.y[start - 1] if start else self.h0
         given[1:, :, size:-1] = self.y[start : stop - 1]
-        given[..., -1] = 1
-        np.add(self.sums, np.matmul(flat.T, given.reshape(count * batch, -1)), out=self.sums)
+        np.add(self.sums, np.matmul(flat.T, given.reshape(count * batch, -1), out=self.part), out=self.sums)
         if self.gx is not None:
             np.matmul(flat, self.weight_ih, out=self.gx[start:stop].reshape(count * batch, size))
