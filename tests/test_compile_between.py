@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+import sys
 import threading
 from collections import namedtuple
 
@@ -306,27 +308,50 @@ def test_no_examples_at_all():
 # Threads
 
 
-def test_threads_share_a_compiled_step():
-    made = stepping(lambda model, optimizer, x, y: F.mse_loss(model(x), y))()
-    step = portanet.compile(made.step, state=made.state)
-    calls = [(normal(i, 1 + i % 3, 5), normal(i + 1, 1 + i % 3, 3)) for i in range(60)]
-    expected = [made.step(*args).item() for args in calls]
-    found = {}
+@pytest.fixture
+def _eager_to_switch():
+    """Threads take turns after every few lines."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
-    def work(k):
-        for i in range(k, 60, 4):
-            found[i] = step(*calls[i]).item()
 
-    workers = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+def _at_once(*tasks):
+    """Run each of these in a thread of its own, all starting together."""
+    start = threading.Barrier(len(tasks))
+
+    def work(task):
+        start.wait()
+        task()
+
+    workers = [threading.Thread(target=work, args=(task,)) for task in tasks]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    assert [found[i] for i in range(60)] == expected
-    assert step.recordings == 3
 
 
-def test_a_step_that_trains_in_two_threads_loses_none():
+@pytest.mark.usefixtures("_eager_to_switch")
+def test_threads_share_a_compiled_step():
+    made = stepping(lambda model, optimizer, x, y: F.mse_loss(model(x), y))()
+    step = portanet.compile(made.step, state=made.state)
+    count = 600
+    calls = [(normal(i, 1 + i // 300, 5), normal(i + 1, 1 + i // 300, 3)) for i in range(count)]
+    expected = [made.step(*args).item() for args in calls]
+    found = {}
+
+    def work(k):
+        for i in range(k, count, 4):
+            found[i] = step(*calls[i]).item()
+
+    _at_once(*[functools.partial(work, k) for k in range(4)])
+    assert [found[i] for i in range(count)] == expected
+    assert step.recordings == 2
+
+
+@pytest.mark.usefixtures("_eager_to_switch")
+def test_a_step_that_trains_in_several_threads_loses_none():
     total = portanet.zeros(())
 
     @portanet.compile(state=total)
@@ -334,9 +359,5 @@ def test_a_step_that_trains_in_two_threads_loses_none():
         total[...] = total + x
 
     one = portanet.ones(())
-    workers = [threading.Thread(target=lambda: [step(one) for _ in range(200)]) for _ in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert total.item() == 600.0
+    _at_once(*[lambda: [step(one) for _ in range(1000)]] * 3)
+    assert total.item() == 3000.0
