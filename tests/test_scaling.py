@@ -434,7 +434,7 @@ def test_a_compiled_step_recorded_with_gradients_there():
 
 def test_a_compiled_step_replayed():
     def prepare(count):
-        made, call = compiled(count)
+        _, call = compiled(count)
         call()
         call()
         return call
