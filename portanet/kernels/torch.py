@@ -11,6 +11,7 @@ from array_api_compat import torch as _standard
 from portanet.kernels.torch_images import *  # noqa: F403
 from portanet.kernels.torch_networks import *  # noqa: F403
 from portanet.kernels.torch_optim import *  # noqa: F403
+from portanet.kernels.torch_recurrent import *  # noqa: F403
 from portanet.kernels.torch_sequences import *  # noqa: F403
 
 _WIDE = frozenset({torch.float32, torch.float64, torch.complex64, torch.complex128, torch.int64})  # sums keep them
