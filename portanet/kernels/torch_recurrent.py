@@ -28,8 +28,9 @@ def lstm(
     steps, batch, width = x.shape[0], x.shape[1], weight_hh.shape[1]
     # In the order o, i, f, g: the three with a sigmoid are neighbours.
     turned = None if bias is None else torch.roll(bias, width)
-    gates = torch.nn.functional.linear(x, torch.roll(weight_ih, width, 0), turned)
-    recurrent = torch.roll(weight_hh, width, 0).T
+    rows = x.reshape(steps * batch, x.shape[2])  # as one product, also where batches come first in memory
+    gates = torch.nn.functional.linear(rows, torch.roll(weight_ih, width, 0), turned).view(steps, batch, 4 * width)
+    recurrent = torch.roll(weight_hh, width, 0).T.contiguous()
     cells, y = gates.new_empty((2, steps, batch, width))
     nothing = gates.new_zeros((batch, width))
     h, c = nothing if h0 is None else h0, nothing if c0 is None else c0
