@@ -101,7 +101,13 @@ def _unpooled(g: Any, y: Any, x: Any, kernel: Ints, axis: int) -> Any:
 
 def avg_pool(x: Any, *, kernel: Ints, stride: Ints, padding: Pairs, counted: Pairs, divisor: int | None) -> Any:
     if x.size == 0 or not _is_tiling(kernel, stride, padding):
-        how: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "counted": counted, "divisor": divisor}
+        how: dict[str, Any] = {
+            "kernel": kernel,
+            "stride": stride,
+            "padding": padding,
+            "counted": counted,
+            "divisor": divisor,
+        }
         return generic.avg_pool(namespace_of(x), x, **how)
     if kernel == x.shape[2:]:
         y = np.add.reduce(x, axis=tuple(range(2, x.ndim)), keepdims=True)
