@@ -90,12 +90,11 @@ def alternate(
 
 def _plan(function: Callable[[], Any]) -> tuple[int, bool, float]:
     """How many calls make a turn, whether one that is not timed comes first, and how long one took."""
-    function()
     once = math.inf
-    for _ in range(3):
+    for _ in range(4):  # the first may be slow for reasons of its own
         before = time.perf_counter()
         function()
         once = min(once, time.perf_counter() - before)
-        if once > SHORT:
+        if once > LONG / 2:
             break
     return max(1, round(BLOCK / once)), once < SHORT, once
