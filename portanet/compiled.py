@@ -9,8 +9,8 @@ from typing import Any
 
 from portanet.library import namespace_of
 from portanet.lifting import State, collected, flattened, rebuilt
-from portanet.plan.recorder import Refused, Stale, active
-from portanet.replay import Replay, Touched
+from portanet.plan.recorder import Refused, Stale, active, structure
+from portanet.replay import Late, Replay, Touched
 from portanet.tape import recording
 from portanet.traced import Traced
 
@@ -83,12 +83,15 @@ class CompiledStep:
         self.recordings = 0
         self._kept: list[Any] = []  # recordings, the last used first
         self._refused: list[tuple[Any, str]] = []  # forms that cannot be recorded, and why
+        self._seen = structure.changes
         self._lock = threading.RLock()  # the recordings have memory of their own, for one call at a time
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if active.get() is not None:  # inside of another recording: part of that
             return self.step(*args, **options)
         with self._lock:
+            if structure.changes != self._seen:
+                self._renew()
             try:
                 arrays, form = flattened((args, options) if options else (args,))
             except Refused as refusal:
@@ -103,6 +106,8 @@ class CompiledStep:
                     except Touched:
                         self._kept.remove(recorded)
                         break
+                    except Late as late:
+                        raise late.problem from None
                     except Exception as problem:
                         # The step itself says it best: it knows the way round, or raises the same with its lines.
                         return self._run(args, options, f"the replay failed: {problem}")
@@ -113,6 +118,13 @@ class CompiledStep:
                     return result
             return self._record(args, options, arrays, form)
 
+    def _renew(self) -> None:
+        """Forget the recordings if what the state holds is not what it was."""
+        self._seen = structure.changes
+        now = self.state.renewed()
+        if now is not None:
+            self.state, self._kept, self._refused = now, [], []
+
     def _record(self, args: Any, options: Any, arrays: list[Any], form: Any) -> Any:
         known = [why for refused, why in self._refused if refused == form]
         if known:
@@ -121,6 +133,8 @@ class CompiledStep:
             recorded = self._recorder(arrays)(self.step, self.state, args, options, form)
             self.recordings += 1
             result = recorded(arrays)
+        except Late as late:
+            raise late.problem from None
         except Exception as problem:
             why = str(problem) if isinstance(problem, Refused) else f"{type(problem).__name__}: {problem}"
             result = self._run(args, options, why)  # which raises, if it is the step that fails

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Number
 from typing import Any
 
-from portanet.library import libraries
+from portanet.library import libraries, namespaces
 from portanet.nn.module import Module
 from portanet.optim.optimizer import Optimizer
 from portanet.plan.recorder import Refused
@@ -21,6 +21,7 @@ class State:
     """
 
     def __init__(self, given: Any) -> None:
+        self.given = given
         self.modules: list[Module] = []
         self.optimizers: list[Optimizer] = []
         tensors: list[Tensor] = []
@@ -38,7 +39,15 @@ class State:
                     f"compile: the state is made of Modules, Optimizers and Tensors, saw {type(one).__name__}; write "
                     "state=(model, optimizer)."
                 )
+        self.sizes = [[len(group["params"]) for group in one.param_groups] for one in self.optimizers]
         self.tensors = list({id(t): t for t in tensors}.values())
+
+    def renewed(self) -> State | None:
+        """The state as it is now, if modules or optimizers hold other things than they did; else None."""
+        now = State(self.given)
+        pairs: list[tuple[list[Any], list[Any]]] = [(self.tensors, now.tensors), (self.modules, now.modules)]
+        same = all([list(map(id, one)) == list(map(id, other)) for one, other in pairs])
+        return None if same and self.sizes == now.sizes else now
 
     def modes(self) -> list[bool]:
         """Which modules are training: another mode is another computation."""
@@ -61,10 +70,10 @@ def _form(tree: Any, arrays: list[Any]) -> Any:
             raise Refused("an argument requires grad, whose gradient would not come out; put it into the state")
         raw = tree._raw
         arrays.append(raw)
-        return Tensor, type(raw), raw.shape, raw.dtype
+        return Tensor, type(raw), raw.shape, raw.dtype, namespaces[type(raw)].layout(raw)
     if type(tree) in libraries:
         arrays.append(tree)
-        return type(tree), tree.shape, tree.dtype
+        return type(tree), tree.shape, tree.dtype, namespaces[type(tree)].layout(tree)
     if isinstance(tree, (tuple, list)):
         return type(tree), [_form(one, arrays) for one in tree]
     if isinstance(tree, dict):

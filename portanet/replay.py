@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +12,21 @@ from portanet.library import namespace_of
 from portanet.lifting import State, collected, rebuilt
 from portanet.optim.flat import GroupStep
 from portanet.optim.optimizer import Optimizer
-from portanet.plan.flat import Flat, references
+from portanet.plan.flat import Flat, references, stored_alike
 from portanet.plan.recorded import Recorded, adopt, fixed, record
 from portanet.plan.recorder import Recorder, Refused, active
-from portanet.tape import Leaf
+from portanet.tape import Leaf, next_number
 from portanet.tensor import Tensor
 
-__all__ = ["Replay", "Touched"]
+__all__ = ["Late", "Replay", "Touched"]
+
+
+class Late(Exception):
+    """The replay failed after its first effect, as the step would have: it must not be done once more."""
+
+    def __init__(self, problem: Exception) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
 
 
 class Touched(Exception):
@@ -29,10 +40,20 @@ class _StepRecorder(Recorder):
         super().__init__()
         self.replay = replay
         self.generators: dict[int, tuple[Any, Any]] = {}  # each that was drawn from, and its state before
+        self.began = next_number()
+        self.written: list[tuple[Tensor, Any, Any]] = []  # Tensors beside the state that got other arrays, and theirs
 
     def draw(self, generator: Any, drawn: Callable[[], Any]) -> Any:
         self.generators.setdefault(id(generator), (generator, generator.get_state()))
         return record(self, drawn, (), {})
+
+    def wrote(self, tensor: Tensor) -> None:
+        if id(tensor) not in self.replay.homed:
+            self.written.append((tensor, tensor._raw, tensor._node))
+
+    def arrive(self, leaf: Leaf) -> None:
+        if leaf.number < self.began and not any([leaf is known for known in self.replay.leaves]):
+            raise Refused("a gradient arrives at a Tensor that is not in state=(...), where it would be lost")
 
     def advance(self, optimizer: Optimizer) -> None:
         if not any([optimizer is known for known in self.replay.state.optimizers]):
@@ -62,8 +83,9 @@ class Replay:
         self.groups: list[tuple[Optimizer, dict[str, Any], list[Tensor], Flat]] = []
         self.places = self._places()
         self.leaves = [t._node for t in state.tensors if type(t._node) is Leaf]
+        self.nodes = [t._node for t in state.tensors]  # which a user may freeze and thaw
         self.bare = [leaf.grad is None for leaf in self.leaves]
-        self.sources = [_copied(x) for x in arrays]  # the arguments of a replay are copied to here
+        self.sources = [stored_alike(x) for x in arrays]  # the arguments of a replay are copied to here
         self.grads: list[Any] = [
             None if leaf.grad is None else _copied(leaf.grad._raw) for leaf in self.leaves
         ]  # and grads here
@@ -71,28 +93,45 @@ class Replay:
         self.at_hand: dict[int, Any] = {}  # where a gradient of the recording will lie
         self._watched: list[Any] = []
         recorder = _StepRecorder(self)
+        self._record(recorder, step, args, options)
+        self.generators = [generator for generator, _ in recorder.generators.values()]
+        _require_nothing_kept(recorder)
+
+    # ----------------------------------------------------------------------------------------------------- recording
+
+    def _record(self, recorder: _StepRecorder, step: Callable[..., Any], args: Any, options: Any) -> None:
+        """Call the step, and leave all as it was."""
+        state = self.state
         before = [t._raw for t in state.tensors], [leaf.grad for leaf in self.leaves]
+        groups = [group for optimizer in state.optimizers for group in optimizer.param_groups]
+        held = [dict(group) for group in groups]
         token = active.set(recorder)
         try:
             raws = [fixed(recorder, flat.put(i, t._raw)) for t, (flat, i) in zip(state.tensors, self.places)]
-            for t, raw in zip(state.tensors, raws):
-                t._raw = raw
+            for k, t in enumerate(state.tensors):  # no name holds one of them: references are counted
+                t._raw = raws[k]
+            self.homed = {id(t): k for k, t in enumerate(state.tensors)}
+            self.raws = raws
             for leaf, grad in zip(self.leaves, self.grads):
                 leaf.grad = None if grad is None else Tensor(fixed(recorder, grad))
             given = rebuilt((args, options), [fixed(recorder, x) for x in self.sources])
             result = step(*given[0], **given[1])
             self._finish(recorder, result, raws)
+            if any([group[name] != old[name] for group, old in zip(groups, held) for name in old if name != "params"]):
+                raise Refused("a hyperparameter of an optimizer is set; set it outside of the step")
         finally:
             active.reset(token)
-            for t, old in zip(state.tensors, before[0]):
-                t._raw = old
+            for t, old, node in zip(state.tensors, before[0], self.nodes):
+                t._raw, t._node = old, node
             for leaf, old in zip(self.leaves, before[1]):
                 leaf.grad = old
+            for group, options in zip(groups, held):
+                group.update(options)
+            for tensor, old, node in reversed(recorder.written):
+                tensor._raw, tensor._node = old, node
             for generator, earlier in recorder.generators.values():
                 generator.set_state(earlier)
-        self.generators = [generator for generator, _ in recorder.generators.values()]
-
-    # ----------------------------------------------------------------------------------------------------- recording
+            self.raws = []
 
     def _places(self) -> list[tuple[Flat, int]]:
         """For each Tensor of the state the flat memory it goes to; what an optimizer steps together lies together."""
@@ -110,10 +149,32 @@ class Replay:
         steps = []
         for owner, group, params, values in self.groups:
             if owner is optimizer:
+                self._bring(recorder, [p for p in params if p.grad is not None], optimizer)
                 gradients = self._collect(recorder, [p.grad for p in params], params)
                 given = [p.grad is not None for p in params]
                 steps.append(GroupStep(optimizer, group, params, values, gradients, given))
         return steps
+
+    def _bring(self, recorder: Recorder, params: list[Tensor], optimizer: Optimizer) -> None:
+        """What the step has written to parameters before the optimizer's step, brought to where that will find it.
+
+        Raises `Refused` where an array of old values is held, which would then change.
+        """
+        away = []
+        for p in params:
+            k = self.homed[id(p)]
+            at_home = p._raw is self.raws[k]
+            # One reference is of the list, one of the Tensor if it is at home, one of the call; and of the memory one.
+            if sys.getrefcount(self.raws[k]) > 2 + at_home or sys.getrefcount(self.raws[k].memory) > 2:
+                raise Refused(f"a parameter's value from before {type(optimizer).__name__}.step() is held beyond it")
+            if not at_home:
+                away.append((p, k, _own(recorder, p._raw)))
+        if away:
+            recorder.effects_follow("a parameter has changed")
+        for p, k, new in away:
+            flat, i = self.places[k]
+            recorder.add(flat.put, i, new.value)
+            p._raw = self.raws[k]
 
     def _collect(self, recorder: Recorder, grads: list[Tensor | None], like: list[Tensor]) -> Flat:
         """Flat memory in which these gradients will lie."""
@@ -148,7 +209,9 @@ class Replay:
         self.read_grads = [i for i, grad in enumerate(self.grads) if grad is not None and id(grad) in read]
         self.calls, self.effects, moved = recorder.finished()
         self.results = [recorder.placed(_value(x), moved) for x in results]
-        self.result, self.is_tensor = result, isinstance(result, Tensor)
+        nothing = Flat([(0,)], bool).whole
+        self.result = rebuilt(result, [nothing] * len(results))  # its form alone, which holds nothing of the recording
+        self.is_tensor = isinstance(result, Tensor)
         self.homes = [(t, flat, i, flat.parts[i]) for t, (flat, i) in zip(self.state.tensors, self.places)]
 
     # ----------------------------------------------------------------------------------------------------- replaying
@@ -157,6 +220,7 @@ class Replay:
         """Whether arguments of this form, in the present modes and with the present gradients, take this way."""
         return (
             form == self.form
+            and [t._node for t in self.state.tensors] == self.nodes
             and [leaf.grad is None for leaf in self.leaves] == self.bare
             and [module.training for module in self.state.modules] == self.modes
         )
@@ -182,10 +246,14 @@ class Replay:
             for i in self.read_grads:  # they may have lain where this replay wrote
                 self.leaves[i].grad = Tensor(self.grads[i].copy())
             raise
-        for call in self.effects:
-            call()
-        for leaf, grad in zip(self.leaves, self.ends):
-            leaf.grad = grad
+        try:
+            for call in self.effects:
+                call()
+        except Exception as problem:
+            raise Late(problem) from problem
+        finally:
+            for leaf, grad in zip(self.leaves, self.ends):
+                leaf.grad = grad
         if not self._watched:
             self._settle()
         results = [x.copy() for x in self.results]
@@ -214,6 +282,22 @@ class Replay:
             if t._raw.shape != flat.parts[i].shape or t._raw.dtype != flat.parts[i].dtype:
                 raise Touched
             t._raw = flat.put(i, t._raw)
+
+
+def _require_nothing_kept(recorder: _StepRecorder) -> None:
+    """Raise `Refused` where something outlives the recording that a replay would not make anew. Tensors in which arrays
+    of the recording were left, in a list say, are given arrays of their own."""
+    written = [weakref.ref(tensor) for tensor, _, _ in recorder.written]
+    recorder.written = []
+    if any([one() is not None for one in [*written, *recorder.made]]):
+        gc.collect()
+    for array in [array for one in recorder.made if (array := one()) is not None]:
+        for holder in gc.get_referrers(array):
+            if isinstance(holder, Tensor):
+                holder._raw = array.value.copy()
+                written.append(weakref.ref(holder))
+    if any([one() is not None for one in written]):
+        raise Refused("the step changes or keeps a Tensor that is not in state=(...); name it there, or return it")
 
 
 def _copied(raw: Any) -> Any:

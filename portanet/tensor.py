@@ -10,6 +10,7 @@ from portanet import library as lib
 from portanet.backend import destination
 from portanet.dtypes import DType
 from portanet.library import PYTHON_SCALARS, explained, libraries, namespace_of, operand, require_same
+from portanet.plan.recorder import arriving, writing
 from portanet.pullback import pull_back
 from portanet.reading import Reading, raw_key
 from portanet.tape import Leaf, Node, Output, Rule, next_number, recording, remembered
@@ -252,6 +253,7 @@ class Tensor(Reading):
         tensor([ 3., 30.])
         """
         found = pull_back(Tensor, [self], [gradient], retain=retain_graph or create_graph, create=create_graph)
+        arriving(found)
         for node, g in found.items():
             if type(node) is Leaf:
                 node.grad = g if node.grad is None else _added(node.grad, g, create_graph)
@@ -351,8 +353,8 @@ class Tensor(Reading):
                 raise TypeError(f"a write needs a number or an array, saw {type(value).__name__}.")
         if type(v) in libraries:
             require_same("write", raw, v)
-        xp = namespace_of(raw)
-        y = xp.set_at(raw, v, key=key)
+        writing(self)
+        y = namespace_of(raw).set_at(raw, v, key=key)
         tracked = (self._node is not None or q is not None) and recording.get()
         if isinstance(self._node, Leaf):
             self._raw = y

@@ -590,6 +590,7 @@ LOOKED_AT = {
     "device_of",
     "is_replayed",
     "known_outside",
+    "layout",
     "owns_memory",
     "random_on_host",
     "to_host",

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from portanet import random
 from portanet.backend import use_backend
 from portanet.library import device_of, namespace_of
+from portanet.plan.recorder import writing
 from portanet.random import Generator
 from portanet.tensor import Tensor
 
@@ -38,6 +39,7 @@ def _value(tensor: Any) -> Any:
 
 def _fill(tensor: T, raw: Any) -> T:
     """Make the raw array ``raw`` the value of ``tensor``."""
+    writing(tensor)
     tensor._raw = raw
     return tensor
 

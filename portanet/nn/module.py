@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from portanet.nn.hooks import RemovableHandle, hooked
 from portanet.nn.parameter import Buffer, Parameter
 from portanet.nn.state import IncompatibleKeys, carried, copied, misfit
+from portanet.plan.recorder import restructured, writing
 from portanet.tensor import Tensor
 
 __all__ = ["Module"]
@@ -130,6 +131,7 @@ class Module:
 
     def __delattr__(self, name: str) -> None:
         if self._is_registered(name):
+            restructured(f"deleting {type(self).__name__}.{name}")
             del self.__dict__[self._table_of(name)][name]
             self.__dict__["_transient_buffers"].discard(name)
         object.__delattr__(self, name)
@@ -147,6 +149,7 @@ class Module:
         raise KeyError(name)
 
     def _put(self, table: str, name: str, value: Any) -> None:
+        restructured(f"assigning {type(self).__name__}.{name}")
         self.__dict__[table][name] = value
         self.__dict__[name] = value
 
@@ -356,6 +359,7 @@ class Module:
             if id(tensor) not in seen:
                 seen.add(id(tensor))
                 gradient = tensor.grad
+                writing(tensor)
                 tensor._raw = carried(tensor._raw, targets, device, dtype)
                 if gradient is not None:
                     tensor.grad = Tensor(carried(gradient._raw, targets, device, dtype))
@@ -419,6 +423,7 @@ class Module:
         if problems:
             raise RuntimeError(f"{type(self).__name__}.load_state_dict:\n    " + "\n    ".join(problems))
         for name in common:
+            writing(own[name])
             own[name]._raw = copied(state_dict[name], own[name]._raw)
         return IncompatibleKeys(missing, unexpected)
 

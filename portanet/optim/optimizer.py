@@ -22,7 +22,7 @@ from portanet.optim.state import (
     unflattened,
     wrapped,
 )
-from portanet.plan.recorder import Refused, active
+from portanet.plan.recorder import Refused, active, refuse_while_recording, restructured
 from portanet.tensor import Tensor
 
 __all__ = ["Optimizer"]
@@ -136,6 +136,7 @@ class Optimizer:
             raise ValueError(f"{self._name}: some groups have named parameters and some have not; name all or none.")
         require_numbers(self._name, group, list(self.defaults))
         self.check(group)
+        restructured(f"{self._name}.add_param_group()")
         self.param_groups.append(group)
 
     # -------------------------------------------------------------------------------------------------------- step
@@ -331,6 +332,7 @@ class Optimizer:
         >>> optim.SGD([portanet.tensor([1.0], requires_grad=True)], lr=0.5).state_dict()["param_groups"][0]["params"]
         [0]
         """
+        refuse_while_recording(f"{self._name}.state_dict()")
         state, groups = {}, []
         i = 0
         for group in self.param_groups:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from portanet.plan.recorder import Refused
+
 ALIGNMENT = 64  # bytes: each part begins where a cache line and a vector register do
 
 
@@ -44,6 +46,22 @@ class Flat:
 
     def _references(self) -> list[int]:
         return [sys.getrefcount(self.whole.base), *[sys.getrefcount(part) for part in self.parts]]
+
+
+def stored_alike(x: Any) -> Any:
+    """A copy of ``x`` that lies in memory as ``x`` does, stride by stride: sums depend on that in the last bit.
+
+    Raises `Refused` where that would take far more memory than the elements.
+    """
+    if x.flags.c_contiguous:
+        return x.copy()
+    reach = [(n - 1) * stride for n, stride in zip(x.shape, x.strides)]
+    low, high = sum([r for r in reach if r < 0]), sum([r for r in reach if r > 0])
+    if high - low > 8 * x.nbytes + 64:
+        raise Refused(f"an argument of shape {x.shape} is stored with gaps of {x.strides} bytes; copy it first")
+    y = np.ndarray(x.shape, x.dtype, np.zeros(high - low + x.itemsize, np.uint8), -low, x.strides)
+    y[...] = x
+    return y
 
 
 def references(things: list[Any]) -> int:

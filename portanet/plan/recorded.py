@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -38,12 +39,13 @@ WITH_OUT = frozenset({np.concatenate, np.stack, np.mean, np.var, np.std, np.clip
 class Recorded(NDArrayOperatorsMixin):
     """One array of a recording: its elements at a place that the replay will write to as well."""
 
-    __slots__ = ("memory", "recorder", "value")
+    __slots__ = ("__weakref__", "memory", "recorder", "value")
 
     def __init__(self, recorder: Recorder, value: Any, memory: Memory) -> None:
         self.recorder = recorder
         self.value = value
         self.memory = memory
+        recorder.made.append(weakref.ref(self))
 
     # ------------------------------------------------------------------------------------------------------ its form
 

@@ -69,6 +69,7 @@ class Recorder:
         self.committed = ""
         self._effects = 0  # where among the calls the first with an effect stands
         self._moves: list[tuple[int, Memory, Any]] = []
+        self.made: list[Any] = []  # weak references to the arrays of the recording
         self._fresh: dict[int, Fresh] = {}  # by the identity of the memory in the recording
 
     def add(self, function: Callable[..., Any], *args: Any, **options: Any) -> None:
@@ -121,6 +122,12 @@ class Recorder:
     def draw(self, generator: Any, drawn: Callable[[], Any]) -> Any:
         """A draw of random numbers, by a function that makes it and moves the generator on."""
         raise Refused("random numbers are drawn, and this recording has no place for that")
+
+    def arrive(self, leaf: Any) -> None:
+        """A gradient arrives at a leaf: a recorder that knows which are its own refuses the others."""
+
+    def wrote(self, tensor: Any) -> None:
+        """A Tensor is about to get another array: a recorder that knows which are its own gives it back later."""
 
     def advance(self, optimizer: Any) -> None:
         """An optimizer's step: a recorder that knows of optimizers writes it down."""
@@ -186,6 +193,37 @@ def _arrays(tree: Any) -> list[Any]:
 def _compared(value: Any, expected: bool) -> None:
     if bool(value) is not expected:
         raise Stale
+
+
+def arriving(leaves: Any) -> None:
+    """To be called before gradients are added to these leaves."""
+    recorder = active.get()
+    if recorder is not None:
+        for leaf in leaves:
+            recorder.arrive(leaf)
+
+
+def writing(tensor: Any) -> None:
+    """To be called before a Tensor that may not be of the recording gets another array."""
+    recorder = active.get()
+    if recorder is not None:
+        recorder.wrote(tensor)
+
+
+class _Structure:
+    """How often modules and optimizers have got or lost something that they hold; a compiled step looks whether it was
+    one of its own."""
+
+    changes = 0
+
+
+structure = _Structure()
+
+
+def restructured(what: str) -> None:
+    """To be called before a module or an optimizer gets or loses a Tensor or module: refused while recording."""
+    refuse_while_recording(what)
+    structure.changes += 1
 
 
 def refuse_while_recording(what: str) -> None:

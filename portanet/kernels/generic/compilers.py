@@ -11,6 +11,11 @@ def is_replayed(xp: Any) -> bool:
     return False
 
 
+def layout(xp: Any, x: Any) -> Any:
+    """How the elements lie in memory, where a replay depends on it; None where they lie by rows."""
+    return None
+
+
 def tracer(xp: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]] | None:
     """What makes a fast function of a pure one by tracing it, or None."""
     return None

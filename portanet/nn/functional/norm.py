@@ -7,6 +7,7 @@ from typing import Any
 
 from portanet.library import namespace_of
 from portanet.nn.functional._checks import common_namespace, raw_of, require_dtype
+from portanet.plan.recorder import writing
 from portanet.tensor import Tensor
 
 __all__ = ["batch_norm", "layer_norm"]
@@ -139,4 +140,5 @@ def _track(x: Any, mean: Any, variance: Any, running_mean: Any, running_var: Any
         raise TypeError("BatchNorm: the running averages get new values in training, so they must be Tensors.")
     count = math.prod(x.shape) // x.shape[1]
     for running, new in ((running_mean, mean), (running_var, variance * (count / (count - 1)))):
+        writing(running)
         running._raw = running._raw + momentum * (new - running._raw)

@@ -10,6 +10,7 @@ from portanet.nn import functional as F
 from portanet.nn import init
 from portanet.nn.module import Module
 from portanet.nn.parameter import Parameter
+from portanet.plan.recorder import writing
 from portanet.tensor import Tensor
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LayerNorm"]
@@ -135,6 +136,7 @@ class _BatchNorm(Module):
         tracking = self.training and self.track_running_stats
         if tracking and self.num_batches_tracked is not None:
             count = self.num_batches_tracked
+            writing(count)
             count._raw = (count + 1)._raw
             if self.momentum is None:
                 momentum = 1 / float(count)

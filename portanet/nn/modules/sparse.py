@@ -9,6 +9,7 @@ from portanet.nn import functional as F
 from portanet.nn import init
 from portanet.nn.module import Module
 from portanet.nn.parameter import Parameter
+from portanet.plan.recorder import writing
 from portanet.tensor import Tensor
 
 __all__ = ["Embedding"]
@@ -70,6 +71,7 @@ class Embedding(Module):
         if self.padding_idx is not None:
             weight = self.weight.detach()
             weight[self.padding_idx, ...] = 0.0
+            writing(self.weight)
             self.weight._raw = weight._raw
 
     @classmethod

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 from portanet.library import namespace_of
+from portanet.plan.recorder import writing
 from portanet.tensor import Tensor
 
 __all__ = ["parameters_to_vector", "vector_to_parameters"]
@@ -46,5 +47,6 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     for p in given:
         stop = start + math.prod(p.shape)
         piece = xp.move_like(xp.reshape(vec[start:stop], p.shape), p)
+        writing(p)
         p._raw = xp.astype(piece, p.dtype)._raw
         start = stop
