@@ -84,7 +84,7 @@ class Epoch(Workload):
 class Import(Measured):
     """The seconds that an import takes in an interpreter that has just started."""
 
-    turns: int = 9
+    turns: int = 5
 
 
 @dataclass(frozen=True)
