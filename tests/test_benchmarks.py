@@ -87,6 +87,14 @@ def test_every_goal_names_what_there_is(goal):
         assert contenders.ALL[name].builder(workload), f"{name} cannot do {goal.workload}"
 
 
+def test_the_recurrent_weights_are_one_matrix():
+    found = workloads.ALL["LSTM"].products()
+    assert Product(64, 32, 128, 512, shared=True) in found  # forward, step by step
+    assert Product(64, 32, 512, 128, shared=True) in found  # and back
+    assert Product(1, 128, 64 * 32, 512) in found  # their gradient at once
+    assert not [one for one in found if one.stack > 1 and not one.shared]
+
+
 def test_what_the_goals_compare_is_timed():
     pairs = worker.pairs_of(SMALLEST.name, ["numpy", "torch", "portanet-numpy", "portanet-torch"], "portanet-numpy")
     assert pairs == [

@@ -22,7 +22,7 @@ def products(workload: Network) -> Step:
 def _operands(rng: np.random.Generator, p: Product) -> list[np.ndarray]:
     stack = (p.stack,) if p.stack > 1 else ()
     a = rng.standard_normal((*stack, p.m, p.k), dtype=np.float32)
-    b = rng.standard_normal((*stack, p.k, p.n), dtype=np.float32)
+    b = rng.standard_normal((*(() if p.shared else stack), p.k, p.n), dtype=np.float32)
     return [a, b, np.empty((*stack, p.m, p.n), np.float32)]
 
 

@@ -13,6 +13,7 @@ h1, h2, h3 { line-height: 1.2; margin: 2rem 0 .5rem; }
 div.wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .875rem; margin: .75rem 0; }
 th, td { padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
+th { white-space: normal; vertical-align: bottom; }
 th.word, td.word { text-align: left; }
 td.met { color: #1a6b34; }
 td.missed { color: #a51d1d; font-weight: 600; }

@@ -12,13 +12,17 @@ LEARNING_RATES = {"SGD": 0.01, "Adam": 1e-4}
 
 
 class Product(NamedTuple):
-    """``stack`` matrix products (m, k) @ (k, n); ``first`` where no gradient flows on to the left factor."""
+    """``stack`` matrix products (m, k) @ (k, n).
+
+    ``first`` where no gradient flows on to the left factor, ``shared`` where the right factor is one for the whole stack.
+    """
 
     stack: int
     m: int
     k: int
     n: int
     first: bool = False
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,5 +110,5 @@ class Network(Workload):
         if not self.training:
             return forward
         weights = [Product(p.stack, p.k, p.m, p.n) for p in forward]
-        down = [Product(p.stack, p.m, p.n, p.k) for p in forward if not p.first]
+        down = [Product(p.stack, p.m, p.n, p.k, shared=p.shared) for p in forward if not p.first]
         return forward + weights + down

@@ -43,7 +43,7 @@ class LSTM(Network):
     def forward_products(self) -> list[Product]:
         t, b, h = self.steps, self.batch, self.hidden
         inputs = Product(1, t * b, self.features, 4 * h, first=True)
-        return [inputs, Product(t, b, h, 4 * h), Product(1, b, h, 10)]
+        return [inputs, Product(t, b, h, 4 * h, shared=True), Product(1, b, h, 10)]
 
     def products(self) -> list[Product]:
         """As for all, but the gradient of the recurrent weights is one product over all steps."""
