@@ -41,6 +41,7 @@ class _StepRecorder(Recorder):
         self.replay = replay
         self.generators: dict[int, tuple[Any, Any]] = {}  # each that was drawn from, and its state before
         self.began = next_number()
+        self.known = {id(leaf) for leaf in replay.leaves}
         self.written: list[tuple[Tensor, Any, Any]] = []  # Tensors beside the state that got other arrays, and theirs
 
     def draw(self, generator: Any, drawn: Callable[[], Any]) -> Any:
@@ -52,7 +53,7 @@ class _StepRecorder(Recorder):
             self.written.append((tensor, tensor._raw, tensor._node))
 
     def arrive(self, leaf: Leaf) -> None:
-        if leaf.number < self.began and not any([leaf is known for known in self.replay.leaves]):
+        if leaf.number < self.began and id(leaf) not in self.known:
             raise Refused("a gradient arrives at a Tensor that is not in state=(...), where it would be lost")
 
     def advance(self, optimizer: Optimizer) -> None:

@@ -347,19 +347,14 @@ OPTIMIZERS = {
     "many groups": of_parameters(lambda ps: optim.SGD([{"params": [p]} for p in ps])),
     "clip_grad_norm_": of_parameters(lambda ps: nn.utils.clip_grad_norm_(ps, 1.0)),
 }
-COMPARED = pytest.mark.xfail(reason="each parameter is compared with all of the groups before")
-SLOW = {"two groups", "many groups"}
 
 
-@pytest.mark.parametrize(
-    "prepare", [pytest.param(OPTIMIZERS[name], id=name, marks=[COMPARED] * (name in SLOW)) for name in OPTIMIZERS]
-)
+@pytest.mark.parametrize("prepare", [pytest.param(OPTIMIZERS[name], id=name) for name in OPTIMIZERS])
 def test_an_optimizer_of_many_parameters(prepare):
     with portanet.use_backend("numpy"):
         require_linear(prepare)
 
 
-@pytest.mark.xfail(reason="each index is looked for in a list")
 def test_loading_a_state_looks_each_index_up():
     def compared(count):
         with portanet.use_backend("numpy"):

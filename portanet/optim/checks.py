@@ -61,8 +61,8 @@ def named(where: str, entries: list[Any]) -> tuple[list[str], list[Any]]:
     return [], kept
 
 
-def require_parameter(where: str, i: int, p: Any, groups: list[dict[str, Any]]) -> None:
-    """Raise unless ``p`` is a leaf Tensor that is in none of the groups yet."""
+def require_parameter(where: str, i: int, p: Any, groups: list[dict[str, Any]], known: dict[Tensor, int]) -> None:
+    """Raise unless ``p`` is a leaf Tensor that is in none of the groups yet; ``known``: where parameters were put."""
     if not isinstance(p, Tensor):
         raise TypeError(
             f"{where}: parameter {i} of the group is {seen(p)}, not a Tensor; make it one: "
@@ -73,12 +73,12 @@ def require_parameter(where: str, i: int, p: Any, groups: list[dict[str, Any]]) 
             f"{where}: parameter {i} of the group (shape {p.shape}) was computed from other Tensors, so no gradient is "
             "kept for it; pass the Tensors it was computed from, or p.detach().requires_grad_()."
         )
-    for k, group in enumerate(groups):
-        if any(p is other for other in group["params"]):
-            raise ValueError(
-                f"{where}: parameter {i} of the group (shape {p.shape}) is in group {k} already; a parameter belongs "
-                "to one group, so leave it out of the other."
-            )
+    k = known.get(p, len(groups))
+    if k < len(groups) and any(p is other for other in groups[k]["params"]):  # a user may have taken it out again
+        raise ValueError(
+            f"{where}: parameter {i} of the group (shape {p.shape}) is in group {k} already; a parameter belongs "
+            "to one group, so leave it out of the other."
+        )
 
 
 def seen(x: Any) -> str:

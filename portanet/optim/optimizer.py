@@ -83,6 +83,7 @@ class Optimizer:
         self.defaults = {name: plain(value) for name, value in defaults.items()}
         self.state: defaultdict[Tensor, State] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
+        self._groups_of: dict[Tensor, int] = {}  # to see at once that a parameter is in a group already
         self.step_called = False  # a scheduler asks, to warn of the wrong order
         self._updates: dict[Any, Callable[..., tuple[Any, State]]] = {}
         self._updates_in_place: dict[Any, Callable[..., bool] | None] = {}
@@ -127,7 +128,7 @@ class Optimizer:
         given = param_group["params"]
         names, tensors = named(self._name, [given] if isinstance(given, Tensor) else listed(self._name, given))
         for i, p in enumerate(tensors):
-            require_parameter(self._name, i, p, self.param_groups)
+            require_parameter(self._name, i, p, self.param_groups, self._groups_of)
         group = {"params": tensors, **self.defaults}
         group.update({name: plain(value) for name, value in param_group.items() if name != "params"})
         if names:
@@ -137,6 +138,7 @@ class Optimizer:
         require_numbers(self._name, group, list(self.defaults))
         self.check(group)
         restructured(f"{self._name}.add_param_group()")
+        self._groups_of.update({p: len(self.param_groups) for p in tensors})
         self.param_groups.append(group)
 
     # -------------------------------------------------------------------------------------------------------- step
@@ -370,10 +372,10 @@ class Optimizer:
                 "the same parameters in the same groups before loading."
             )
         order = [index for group in saved for index in group["params"]]
-        unknown = [index for index in state_dict["state"] if index not in order]
+        places = {index: i for i, index in enumerate(order)}
+        unknown = [index for index in state_dict["state"] if index not in places]
         if unknown:
             raise ValueError(f"{self._name}: the saved state has entries for {unknown}, which no saved group names.")
-        places = {index: i for i, index in enumerate(order)}
         by_place = {places[index]: state for index, state in state_dict["state"].items()}
         states = fitted(self._name, self.state_names, self._parameters(), by_place)
         groups = [self._merged(group, new) for group, new in zip(self.param_groups, saved, strict=True)]
