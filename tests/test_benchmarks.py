@@ -172,6 +172,11 @@ def test_a_contender_that_computes_something_else_is_left_out(monkeypatch, capsy
     assert reasons["absent"] == ("left_out", "a_package_that_nobody_has is not installed")
 
 
+def test_some_contenders_run_only_where_they_are_named():
+    assert "portanet-compile-jax" not in [one.name for one in contenders.chosen([])]
+    assert [one.name for one in contenders.chosen(["portanet-compile-jax"])] == ["portanet-compile-jax"]
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="no contender is called numpi"):
         contenders.chosen(["numpi"])
