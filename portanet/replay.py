@@ -209,6 +209,7 @@ class Replay:
         read = recorder.read()
         self.read_grads = [i for i, grad in enumerate(self.grads) if grad is not None and id(grad) in read]
         self.calls, self.effects, moved = recorder.finished()
+        self.fresh = list(recorder.fresh.values())
         self.results = [recorder.placed(_value(x), moved) for x in results]
         nothing = Flat([(0,)], bool).whole
         self.result = rebuilt(result, [nothing] * len(results))  # its form alone, which holds nothing of the recording
@@ -258,6 +259,8 @@ class Replay:
         if not self._watched:
             self._settle()
         results = [x.copy() for x in self.results]
+        for fresh in self.fresh:
+            fresh.let_go()
         return Tensor(results[0]) if self.is_tensor else rebuilt(self.result, results)
 
     # What a replay writes to must be its own. While it was made all references were: more of them are somebody else's.

@@ -28,6 +28,10 @@ class Fresh:
             raise ValueError(f"a result has the form {_form(result)}, which was {self._form} when it was recorded")
         self.memory = owner_of(result)
 
+    def let_go(self) -> None:
+        """Have the memory freed, until the next result is there."""
+        self.memory = None
+
 
 class Part:
     """An array on the memory of a `Fresh`: by shape, dtype, strides and the bytes before it."""

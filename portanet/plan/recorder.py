@@ -60,6 +60,7 @@ class Recorder:
     Attributes:
         calls: (function, arguments, options) in order; the arguments are arrays at fixed places.
         spare: memory that nobody needs any more at this point, by its form.
+        fresh: the results that each replay makes in other memory, by the identity of their memory in the recording.
         committed: what will have had an effect beyond the plan's own memory; "" as long as nothing has.
     """
 
@@ -70,7 +71,7 @@ class Recorder:
         self._effects = 0  # where among the calls the first with an effect stands
         self._moves: list[tuple[int, Memory, Any]] = []
         self.made: list[Any] = []  # weak references to the arrays of the recording
-        self._fresh: dict[int, Fresh] = {}  # by the identity of the memory in the recording
+        self.fresh: dict[int, Fresh] = {}
 
     def add(self, function: Callable[..., Any], *args: Any, **options: Any) -> None:
         """Write down a call that has been made."""
@@ -91,7 +92,7 @@ class Recorder:
     def anew(self, result: Any) -> tuple[Fresh, Memory]:
         """A large result as one that each replay makes in other memory."""
         fresh = Fresh(result)
-        self._fresh[id(fresh.memory)] = fresh
+        self.fresh[id(fresh.memory)] = fresh
         return fresh, Memory(self, fresh.memory, True, fresh=True)
 
     def commit(self, function: Callable[[], None], what: str) -> None:
@@ -161,14 +162,14 @@ class Recorder:
     def _bound(self, call: Call, moved: dict[int, Any]) -> Callable[[], Any]:
         function, args, options = call
         found = _arrays((args, options))
-        if any([id(owner_of(x)) in self._fresh for x in found]):
+        if any([id(owner_of(x)) in self.fresh for x in found]):
             return functools.partial(called, function, self.placed(args, moved), self.placed(options, moved))
         return functools.partial(function, *self.placed(args, moved), **self.placed(options, moved))
 
     def placed(self, tree: Any, moved: dict[int, Any]) -> Any:
         """Arrays of the recording, in tuples, lists and dicts, as the replay finds them: where they are, or a `Part`."""
         if isinstance(tree, np.ndarray):
-            fresh = self._fresh.get(id(owner_of(tree)))
+            fresh = self.fresh.get(id(owner_of(tree)))
             return moved.get(id(tree), tree) if fresh is None else Part(fresh, tree)
         if isinstance(tree, dict):
             return {name: self.placed(one, moved) for name, one in tree.items()}
