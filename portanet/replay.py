@@ -208,7 +208,7 @@ class Replay:
             recorder.add(flat.put, i, new.value)
         read = recorder.read()
         self.read_grads = [i for i, grad in enumerate(self.grads) if grad is not None and id(grad) in read]
-        self.calls, self.effects, moved = recorder.finished()
+        self.calls, self.effects, moved = recorder.finished([_value(x) for x in results])
         self.fresh = list(recorder.fresh.values())
         self.results = [recorder.placed(_value(x), moved) for x in results]
         nothing = Flat([(0,)], bool).whole

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before any of the libraries is imported: float64 in JAX, array API dispatch in SciPy, the OpenCL driver for dpnp.
@@ -50,6 +51,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(feature): linalg, fft, boolean_indexing or data_dependent_shapes")
     config.addinivalue_line("markers", "heavy: too slow for dpnp's OpenCL on the CPU")
     config.addinivalue_line("markers", "eager: too slow where each new shape is compiled: dpnp and JAX")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_are_forgotten() -> Iterator[None]:
+    """JAX keeps each program that it compiled: over the whole suite that would be gigabytes."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -43,7 +43,7 @@ def replayed(program, inputs, others):
     finally:
         active.reset(token)
     first = [bits(result.value) for result in results]
-    before, effects, moved = recorder.finished()
+    before, effects, moved = recorder.finished([result.value for result in results])
     ends = [recorder.placed(result.value, moved) for result in results]
     for place, other in zip(places, others, strict=True):
         place[...] = other
@@ -321,7 +321,7 @@ def test_a_truth_value_that_differs_is_stale():
 
     x = np.ones(3)
     recorder, result = recording(program, x)
-    before, effects, _ = recorder.finished()
+    before, effects, _ = recorder.finished([])
     x[...] = -1
     with pytest.raises(Stale):
         for call in before:
@@ -351,7 +351,7 @@ def test_calls_with_effects_come_apart():
         return y * 2
 
     recorder, _ = recording(program, np.ones(2))
-    before, effects, _ = recorder.finished()
+    before, effects, _ = recorder.finished([])
     assert (len(before), len(effects), log) == (1, 2, [])
     effects[0]()
     assert log == ["effect"]
@@ -370,7 +370,7 @@ def test_what_moves_is_computed_where_it_goes():
 
     x = np.ones(3)
     recorder, _ = recording(program, x)
-    before, _, moved = recorder.finished()
+    before, _, moved = recorder.finished([])
     assert [target.tolist() for target in targets] == [[2] * 3, [2] * 3, [1] * 3, [2] * 3]
     assert sum(call.func is np.copyto for call in before) == 3
     x[...] = 5
@@ -416,7 +416,7 @@ def test_large_results_of_whole_kernels(size):
 
     rng = np.random.default_rng(0)
     recorder, results = recording(program, x := rng.normal(size=size))
-    before, effects, moved = recorder.finished()
+    before, effects, moved = recorder.finished([])
     ends = [recorder.placed(result.value, moved) for result in results]
     for _ in range(3):
         x[...] = rng.normal(size=size)

@@ -134,9 +134,9 @@ class Recorder:
         """An optimizer's step: a recorder that knows of optimizers writes it down."""
         raise Refused(f"{type(optimizer).__name__}.step() has effects that this recording has no place for")
 
-    def finished(self) -> tuple[list[Callable[[], Any]], list[Callable[[], Any]], dict[int, Any]]:
+    def finished(self, kept: list[Any]) -> tuple[list[Callable[[], Any]], list[Callable[[], Any]], dict[int, Any]]:
         """The calls ready to be made, before and from the first effect on; and where arrays that moved are now, by the
-        identity of the array in the recording."""
+        identity of the array in the recording. The arrays ``kept`` are read after the last call."""
         moved: dict[int, Any] = {}
         needless = set()
         bases = {id(x.base) for call in self.calls for x in _arrays(call[1:]) if x.base is not None}
@@ -152,12 +152,30 @@ class Recorder:
             if whole and value.strides == target.strides:
                 moved[id(value)] = target
                 needless.add(index)
-        bound = [self._bound(call, moved) for call in self.calls]
-        first = self._effects if self.committed else len(bound)
-        before = [call for i, call in enumerate(bound[:first]) if i not in needless]
-        after = [call for i, call in enumerate(bound) if i >= first and i not in needless]
-        # What a fresh result was in the recording is not needed: only where the replay will put it.
+        first = self._effects if self.committed else len(self.calls)
+        before: list[Callable[[], Any]] = []
+        after: list[Callable[[], Any]] = []
+        last = self._last_uses(kept)
+        for i, call in enumerate(self.calls):
+            part = before if i < first else after
+            if i not in needless:
+                part.append(self._bound(call, moved))
+            part += [fresh.let_go for fresh in last[i]]
         return before, after, moved
+
+    def _last_uses(self, kept: list[Any]) -> defaultdict[int, list[Fresh]]:
+        """For each call the fresh results that nobody needs after it; those of the arrays ``kept`` are needed longer."""
+        seen = {id(owner_of(x)) for x in kept}
+        found: defaultdict[int, list[Fresh]] = defaultdict(list)
+        for i in range(len(self.calls) - 1, -1, -1):
+            targets = self.calls[i][1][0] if self.calls[i][1] and isinstance(self.calls[i][1][0], list) else []
+            owners = [owner_of(x) for x in _arrays(self.calls[i][1:])]
+            owners += [target.memory for target in targets if type(target) is Fresh]
+            for owner in owners:
+                if id(owner) in self.fresh and id(owner) not in seen:
+                    seen.add(id(owner))
+                    found[i].append(self.fresh[id(owner)])
+        return found
 
     def _bound(self, call: Call, moved: dict[int, Any]) -> Callable[[], Any]:
         function, args, options = call
