@@ -416,7 +416,7 @@ def test_large_results_of_whole_kernels(size):
 
     rng = np.random.default_rng(0)
     recorder, results = recording(program, x := rng.normal(size=size))
-    before, effects, moved = recorder.finished([])
+    before, effects, moved = recorder.finished([result.value for result in results])
     ends = [recorder.placed(result.value, moved) for result in results]
     for _ in range(3):
         x[...] = rng.normal(size=size)

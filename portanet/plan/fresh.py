@@ -45,6 +45,8 @@ class Part:
 
     def now(self) -> Any:
         """The array as it is at this point of the replay."""
+        if self._fresh.memory is None:  # of which NumPy would make new memory, with anything in it
+            raise RuntimeError("a result is read after its last use: this is a mistake in portanet's plans.")
         return np.ndarray(self._shape, self._dtype, self._fresh.memory, self._offset, self._strides)
 
     def copy(self) -> Any:
