@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from array_api_compat import torch as _standard
 
+from portanet.kernels._torch_tracing import *  # noqa: F403
+from portanet.kernels._torch_tracing import is_tracing
 from portanet.kernels.torch_images import *  # noqa: F403
 from portanet.kernels.torch_networks import *  # noqa: F403
 from portanet.kernels.torch_optim import *  # noqa: F403
@@ -19,14 +21,6 @@ _WIDE = frozenset({torch.float32, torch.float64, torch.complex64, torch.complex1
 
 def to_host(x: Any) -> Any:
     return x.detach().resolve_conj().resolve_neg().cpu().numpy()
-
-
-def tracer() -> Any:
-    return torch.compile
-
-
-def traced_number(x: float) -> Any:
-    return torch.tensor(x, dtype=torch.float64)  # as a number it would be compiled in; without axes it widens nothing
 
 
 def scatter_add(x: Any, indices: Any, updates: Any) -> Any:
@@ -68,7 +62,7 @@ def log_softmax(x: Any, *, axis: Any) -> Any:
 
 def known_outside(x: Any, low: float, high: float) -> bool:
     # While a compiler traces there are no values yet, and on a GPU they would have to be waited for.
-    if torch.compiler.is_compiling() or type(x) is not torch.Tensor or x.device.type != "cpu" or x.numel() == 0:
+    if is_tracing() or type(x) is not torch.Tensor or x.device.type != "cpu" or x.numel() == 0:
         return False
     return not bool((x >= low).all() & (x <= high).all())
 

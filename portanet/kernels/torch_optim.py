@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from portanet.kernels._torch_tracing import is_tracing
+
 __all__ = ["adam_update", "adam_update_", "owns_memory", "sgd_update", "sgd_update_"]
 
 
@@ -31,7 +33,7 @@ _ALONE = _counted()  # what is counted where nobody else holds it
 
 def owns_memory(x: Any) -> bool:
     # Memory that came from elsewhere (NumPy, DLPack, another process) cannot be resized. A compiler counts nothing.
-    if _ALONE is None or type(x) is not torch.Tensor or torch.compiler.is_compiling():
+    if _ALONE is None or type(x) is not torch.Tensor or is_tracing():
         return False
     return _holders(x) == _ALONE and bool(x.untyped_storage().resizable())
 
