@@ -131,8 +131,8 @@ class CompiledStep:
             return self._run(args, options, known[0])
         try:
             recorded = self._recorder(arrays)(self.step, self.state, args, options, form)
-            self.recordings += 1
             result = recorded(arrays)
+            self.recordings += 1
         except Late as late:
             raise late.problem from None
         except Exception as problem:

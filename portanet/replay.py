@@ -137,9 +137,11 @@ class Replay:
     def _places(self) -> list[tuple[Flat, int]]:
         """For each Tensor of the state the flat memory it goes to; what an optimizer steps together lies together."""
         found: dict[int, tuple[Flat, int]] = {}
-        for optimizer in self.state.optimizers:
+        for optimizer in {id(one): one for one in self.state.optimizers}.values():
             for group in optimizer.param_groups:
-                for params in _by_dtype([p for p in group["params"] if id(p) not in found]):
+                if any([id(p) in found for p in group["params"]]):
+                    raise Refused("a parameter belongs to two optimizers; it can lie beside those of one alone")
+                for params in _by_dtype(group["params"]):
                     self.groups.append((optimizer, group, params, _flat(params, found)))
         for tensors in _by_dtype([t for t in self.state.tensors if id(t) not in found]):
             _flat(tensors, found)

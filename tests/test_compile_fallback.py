@@ -467,3 +467,43 @@ def test_it_is_described():
     assert repr(step).startswith("<compiled test_it_is_described.<locals>.doubled: 1 recordings")
     step("no array")
     assert "no array" in repr(step)
+
+
+def test_two_optimizers_of_one_parameter_step_one_by_one():
+    """The second one's step was once lost: its parameters lay with the first's."""
+
+    def trained(compile):
+        w = portanet.tensor([1.0, 2.0], requires_grad=True)
+        first, second = portanet.optim.SGD([w], lr=0.125), portanet.optim.SGD([w], lr=0.25)
+
+        def step(x):
+            first.zero_grad()
+            portanet.sum(w * w * x).backward()
+            first.step()
+            second.step()
+
+        run = portanet.compile(step, state=(first, second)) if compile else step
+        for _ in range(3):
+            run(portanet.ones(2))
+        return w.tolist(), getattr(run, "reason", "belongs to two optimizers")
+
+    with portanet.use_backend("numpy"):
+        values, reason = trained(True)
+        assert values == trained(False)[0]
+        assert "belongs to two optimizers" in reason
+
+
+def test_an_optimizer_named_twice_is_one():
+    with portanet.use_backend("numpy"):
+        w = portanet.tensor([1.0], requires_grad=True)
+        optimizer = portanet.optim.SGD([w], lr=0.5)
+
+        @portanet.compile(state=(optimizer, optimizer))
+        def step():
+            optimizer.zero_grad()
+            portanet.sum(w).backward()
+            optimizer.step()
+
+        step()
+        step()
+        assert (w.tolist(), step.reason) == ([0.0], "")
