@@ -13,6 +13,7 @@ from typing import Any
 BLOCK = 0.004  # seconds: what is shorter is called so often that a turn takes this long
 SHORT = 0.03  # seconds: what is shorter gets one call at the start of a turn that is not timed
 LONG = 0.7  # seconds: turns that take longer are taken three times
+REST = 0.06  # seconds: after so long the threads of OpenBLAS (26 ms at 2.6 GHz), OpenMP and XLA have gone to sleep
 MOST = 400  # turns
 
 
@@ -53,6 +54,11 @@ def pair(
     return Pair(workload, subject, against, threads, ratio, low, high, first, second, len(values), unit)
 
 
+def rest_for(threads: int) -> float:
+    """How long to wait before each turn with so many threads."""
+    return REST if threads > 1 else 0.0
+
+
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     """The lower quartile, the median and the upper quartile; one value is all three."""
     if len(values) == 1:
@@ -62,14 +68,16 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def alternate(
-    functions: Sequence[Callable[[], Any]], seconds: float, least: int = 7, most: int = MOST
+    functions: Sequence[Callable[[], Any]], seconds: float, least: int = 7, most: int = MOST, rest: float = 0.0
 ) -> list[tuple[float, ...]]:
     """One tuple a turn: the seconds of a call of each function. Turns are taken for so many seconds, at least ``least``.
 
-    A library's threads may spin for a while after its last call, and caches hold the other's data: short functions get
-    a call that is not timed at the start of each turn.
+    Caches hold the other's data: short functions get a call that is not timed at the start of each turn. A library's
+    threads look for more work for a while after its last call, on cores that the other needs: before each turn comes a
+    ``rest``, and turns are then longer; see `rest_for`.
     """
-    plans = [(function, *_plan(function)) for function in functions]
+    block = max(BLOCK, rest / 3)
+    plans = [(function, *_plan(function, block)) for function in functions]
     if sum([once for _, _, _, once in plans]) > LONG:
         least = min(least, 3)
     turns: list[tuple[float, ...]] = []
@@ -78,6 +86,8 @@ def alternate(
     while len(turns) < most and (len(turns) < least or time.perf_counter() - started < seconds):
         turn = []
         for function, calls, warm, _ in plans:
+            if rest:
+                time.sleep(rest)
             if warm:
                 function()
             before = time.perf_counter()
@@ -88,7 +98,7 @@ def alternate(
     return turns
 
 
-def _plan(function: Callable[[], Any]) -> tuple[int, bool, float]:
+def _plan(function: Callable[[], Any], block: float) -> tuple[int, bool, float]:
     """How many calls make a turn, whether one that is not timed comes first, and how long one took."""
     once = math.inf
     for _ in range(4):  # the first may be slow for reasons of its own
@@ -97,4 +107,4 @@ def _plan(function: Callable[[], Any]) -> tuple[int, bool, float]:
         once = min(once, time.perf_counter() - before)
         if once > LONG / 2:
             break
-    return max(1, round(BLOCK / once)), once < SHORT, once
+    return max(1, round(block / once)), once < SHORT, once

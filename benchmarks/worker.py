@@ -59,7 +59,8 @@ def measure(workload: Any, task: Task) -> None:
         asked(workload, steps, pairs)
         return
     for subject, against in pairs:
-        turns = timing.alternate([steps[subject], steps[against]], task.seconds, least=3 if task.small else 7)
+        two, least = [steps[subject], steps[against]], 3 if task.small else 7
+        turns = timing.alternate(two, task.seconds, least, rest=timing.rest_for(task.threads))
         found = timing.pair(workload.name, subject, against, task.threads, turns)
         tell("pair", **found.as_dict())
 
@@ -141,11 +142,11 @@ def main() -> None:
 
 def scale(task: Task) -> None:
     """How cost grows."""
-    from benchmarks import scaling
+    from benchmarks import scaling, timing
 
     threads.limit(task.threads)
     tell("begin", workload="curves", pairs=1)
-    for curve in scaling.curves(task.contenders, task.small, min(0.3, task.seconds)):
+    for curve in scaling.curves(task.contenders, task.small, min(0.3, task.seconds), timing.rest_for(task.threads)):
         tell("curve", **curve)
     tell("begin", workload="growth", pairs=len(scaling.GROWTH))
     for finding in scaling.growth(task.small):

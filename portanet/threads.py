@@ -1,24 +1,66 @@
-"""Work in blocks on several cores: NumPy and BLAS let go of the interpreter while they compute.
+"""Work in portions on several cores: NumPy and BLAS let go of the interpreter while they compute.
 
 As many threads are used as NumPy's BLAS may use, so that `OMP_NUM_THREADS`, threadpoolctl and the like steer both.
-Inside, BLAS is held to one thread: the blocks are the parallel work.
+Inside, BLAS is held to one thread: the portions are the parallel work.
+
+While they work, each thread is kept to a core of its own. A thread that waited for the interpreter is woken by the one
+that lets go of it, and systems like to wake it on that one's core: there both would share one core while another idles.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
-import numpy
+
+def usable() -> int:
+    """How many threads work may be spread over."""
+    blas = _blas()
+    if blas is None or getattr(_here, "busy", False):
+        return 1
+    return int(blas.get_num_threads())
+
+
+def cut(size: int, portions: int, step: int = 1) -> list[tuple[int, int]]:
+    """``range(size)`` as so many stretches of about one length, or fewer, cut at multiples of ``step``."""
+    steps = -(-size // step)
+    count = max(1, min(portions, steps))
+    ends = [min(i * steps // count * step, size) for i in range(count + 1)]
+    return list(itertools.pairwise(ends))
+
+
+def spread(work: Callable[[int, int], Any], size: int, portions: int, step: int = 1) -> None:
+    """Call ``work(first, last)`` on so many stretches of ``range(size)``, side by side.
+
+    Give more portions than there may be threads: whoever began late, or shares its core with others, takes fewer. And
+    give a number that depends on the work alone where sums are taken of each, so that these are the same everywhere.
+    """
+    run([functools.partial(work, *stretch) for stretch in cut(size, portions, step)])
+
+
+def run(tasks: Sequence[Callable[[], Any]]) -> None:
+    """Run the tasks, spread over the threads that may be used; raises what the first that failed raised."""
+    count = min(usable(), len(tasks))
+    crew = _crew(os.getpid()) if count > 1 else None
+    if crew is None or not crew.free.acquire(blocking=False):  # helpers that are at other work are not waited for
+        for task in tasks:
+            task()
+        return
+    try:
+        crew.run(tasks, count - 1)
+    finally:
+        crew.free.release()
 
 
 @functools.cache
 def _blas() -> Any:
     """NumPy's BLAS as threadpoolctl finds it, or None where there is no such thing (then no thread is started)."""
+    import numpy
     from threadpoolctl import ThreadpoolController  # here, so that `import portanet` does not pay for it
 
     numpy.dot(numpy.ones((2, 2)), numpy.ones((2, 2)))  # so that it is loaded
@@ -27,10 +69,124 @@ def _blas() -> Any:
     return own[0] if own else None
 
 
+_here = threading.local()  # busy: whether this thread is at a task, which then spreads no further
+
+
+class _Round:
+    """Tasks that several threads take one after the other, until none is left."""
+
+    def __init__(self, tasks: Sequence[Callable[[], Any]]) -> None:
+        self.left = iter(tasks)
+        self.turn = threading.Lock()
+        self.running = 0
+        self.waited_for = threading.Lock()  # held until the last task is done
+        self.waited_for.acquire()
+        self.error: BaseException | None = None
+
+    def work(self) -> None:
+        """Take tasks until none is left."""
+        _here.busy = True
+        try:
+            while (task := self._next()) is not None:
+                try:
+                    task()
+                except BaseException as error:
+                    self._fail(error)
+                self._done()
+        finally:
+            _here.busy = False
+
+    def _next(self) -> Callable[[], Any] | None:
+        with self.turn:
+            task = next(self.left, None)
+            self.running += task is not None
+            return task
+
+    def _done(self) -> None:
+        with self.turn:
+            self.running -= 1
+            if self.running == 0 and self.waited_for.locked():
+                self.waited_for.release()
+
+    def _fail(self, error: BaseException) -> None:
+        with self.turn:
+            self.error = self.error or error
+            self.left = iter(())
+
+    def finish(self) -> None:
+        """Work, wait until the others' last tasks are done, and raise what failed."""
+        self.work()
+        while True:
+            with self.turn:
+                if self.running == 0:
+                    break
+            self.waited_for.acquire()
+        if self.error is not None:
+            raise self.error
+
+
+class _Helper(threading.Thread):
+    """A thread that waits for rounds to take part in."""
+
+    def __init__(self) -> None:
+        super().__init__(name="portanet", daemon=True)
+        self.rounds: SimpleQueue[_Round] = SimpleQueue()
+        self.core: int | None = None  # which it is kept to
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            self.rounds.get().work()
+
+
+class _Crew:
+    """The helpers of a process, of which one caller at a time has the use."""
+
+    def __init__(self) -> None:
+        self.free = threading.Lock()
+        self.helpers: list[_Helper] = []
+
+    def run(self, tasks: Sequence[Callable[[], Any]], count: int) -> None:
+        """Run the tasks with the help of so many."""
+        while len(self.helpers) < count:
+            self.helpers.append(_Helper())
+        helpers, blas = self.helpers[:count], _blas()
+        threads, allowed = blas.get_num_threads(), _settle(helpers)
+        blas.set_num_threads(1)
+        try:
+            work = _Round(tasks)
+            for helper in helpers:
+                helper.rounds.put(work)
+            work.finish()
+        finally:
+            blas.set_num_threads(threads)
+            if allowed is not None:
+                os.sched_setaffinity(0, allowed)
+
+
 @functools.cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    # One a process: after a fork the parent's threads do not exist.
-    return ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1), thread_name_prefix="portanet")
+def _crew(process: int) -> _Crew:
+    return _Crew()  # one a process: after a fork the parent's threads do not exist
+
+
+def _settle(helpers: Sequence[_Helper]) -> set[int] | None:
+    """Keep the caller to the core that it is on and each helper to another; returns where the caller might be before.
+
+    None where the system cannot be asked for that, or where there are not so many cores.
+    """
+    here = _core()()
+    if here < 0:
+        return None
+    allowed = os.sched_getaffinity(0)
+    others = sorted(allowed - {here}, key=lambda core: (core < here, core))
+    if len(others) < len(helpers):
+        return None
+    for helper, core in zip(helpers, others, strict=False):
+        if helper.core != core and helper.native_id is not None:
+            os.sched_setaffinity(helper.native_id, {core})
+            helper.core = core
+    os.sched_setaffinity(0, {here})
+    return allowed
 
 
 @functools.cache
@@ -40,86 +196,3 @@ def _core() -> Callable[[], int]:
 
     ask = getattr(ctypes.PyDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
     return ask or (lambda: -1)
-
-
-def _leave(core: int) -> None:
-    """Move the calling thread to another core than this one; from there on it may go where it likes."""
-    allowed = os.sched_getaffinity(0)
-    if others := allowed - {core}:
-        os.sched_setaffinity(0, others)
-        os.sched_setaffinity(0, allowed)
-
-
-_lock = threading.Lock()
-_inside = 0  # calls that hold BLAS to one thread at the moment
-_before = 1  # how many it had before the first of them
-_here = threading.local()  # busy: whether this thread is at a task, which then spreads no further
-
-
-def usable() -> int:
-    """How many threads work may be spread over."""
-    blas = _blas()
-    if blas is None or getattr(_here, "busy", False):
-        return 1
-    return _before if _inside else int(blas.get_num_threads())
-
-
-def run(tasks: Sequence[Callable[[], Any]]) -> None:
-    """Run the tasks, spread over the threads that may be used; raises what the first that failed raised."""
-    threads = min(usable(), len(tasks))
-    if threads < 2:
-        for task in tasks:
-            task()
-        return
-    left = iter(tasks)  # shared: who is done takes the next
-    turn = threading.Lock()
-
-    core = _core()
-    callers = core()
-
-    def help_out() -> None:
-        # Some virtual machines wake a thread on the core of who woke it, where it waits though another core idles.
-        if callers >= 0 and core() == callers:
-            _leave(callers)
-        work()
-
-    def work() -> None:
-        _here.busy = True
-        try:
-            while True:
-                with turn:
-                    task = next(left, None)
-                if task is None:
-                    return
-                task()
-        finally:
-            _here.busy = False
-
-    _hold()
-    try:
-        helpers = [_pool(os.getpid()).submit(help_out) for _ in range(threads - 1)]
-        try:
-            work()
-        finally:
-            for helper in helpers:
-                if not helper.cancel():  # it had begun
-                    helper.result()
-    finally:
-        _release()
-
-
-def _hold() -> None:
-    global _inside, _before
-    with _lock:
-        if _inside == 0:
-            _before = _blas().get_num_threads()
-            _blas().set_num_threads(1)
-        _inside += 1
-
-
-def _release() -> None:
-    global _inside
-    with _lock:
-        _inside -= 1
-        if _inside == 0:
-            _blas().set_num_threads(_before)

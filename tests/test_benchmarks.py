@@ -61,6 +61,15 @@ def test_short_functions_are_called_often_enough_to_be_timed():
     assert calls[0] > 1000  # a block of 4 ms each
 
 
+def test_between_turns_of_several_threads_others_may_fall_asleep(monkeypatch):
+    slept: list[float] = []
+    monkeypatch.setattr(timing.time, "sleep", slept.append)
+    timing.alternate([lambda: None, lambda: None], 0.0, least=3, rest=timing.rest_for(2))
+    assert slept == [timing.REST] * 6
+    timing.alternate([lambda: None], 0.0, least=3, rest=timing.rest_for(1))
+    assert len(slept) == 6
+
+
 @pytest.mark.parametrize(("power", "constant"), [(1.0, 3.0), (2.0, 0.1)])
 def test_the_power_of_growth_is_recovered(power, constant):
     sizes = [10, 20, 40]

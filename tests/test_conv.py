@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy
 import pytest
+from threadpoolctl import threadpool_limits
 
 import portanet as pn
 from portanet import nn
@@ -88,6 +89,9 @@ def convolutions_agree(backend: Any, draw: Draw) -> None:
     agree("conv_backward_weight", backend, (g, x), draw.how | {"size": draw.kernel}, draw.last)
 
 
+SAME = ((7, 18, 12, 11), (5, 18, 3, 3), (7, 5, 12, 11))
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(DRAWS))
 def test_convolutions_agree_with_their_definition(seed, backend):
@@ -95,16 +99,30 @@ def test_convolutions_agree_with_their_definition(seed, backend):
 
 
 @pytest.mark.parametrize("block", [1, 300, 3000, 1 << 20])
-@pytest.mark.parametrize("parallel", [0.0, 1e9])
+@pytest.mark.parametrize("portion", [1.0, 1e12])
 @pytest.mark.parametrize("short", [0, 1, 1 << 20])  # bytes: which form few channels, and many, are brought into
-def test_any_form_and_division_into_blocks_and_threads_gives_the_same(short, block, parallel, monkeypatch):
+def test_any_form_and_division_into_blocks_and_threads_gives_the_same(short, block, portion, monkeypatch):
     monkeypatch.setattr(_windows, "BLOCK", block)
-    monkeypatch.setattr(_windows, "PARALLEL", parallel)
+    monkeypatch.setattr(_windows, "PORTION", portion)
     monkeypatch.setattr(_windows, "SHORT", short)
     monkeypatch.setattr(convolution, "SHORT", short)
     with pn.use_backend("numpy") as backend:
         for seed in range(100, 140):
             convolutions_agree(backend, Draw(seed))
+
+
+def test_as_many_threads_as_there_are_a_convolution_has_the_same_bits(monkeypatch):
+    monkeypatch.setattr(_windows, "PORTION", 1e4)
+    monkeypatch.setattr(_windows, "BLOCK", 3000)
+    x, w, g = [numpy.random.default_rng(i).normal(size=s).astype("float32") for i, s in enumerate(SAME)]
+    how = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+    found = []
+    for count in (1, 2):
+        with pn.use_backend("numpy") as backend, threadpool_limits(count, user_api="blas"):
+            xp = backend.library
+            found.append((xp.conv(x, w, **how), xp.conv_backward_weight(g, x, size=(3, 3), **how)))
+    for one, other in zip(*found, strict=True):
+        numpy.testing.assert_array_equal(one, other)
 
 
 def test_many_rows_are_multiplied_in_parts_and_none_is_lost():
@@ -188,10 +206,8 @@ def test_batch_norms_agree_with_their_definition(shape, affine, last, backend):
         agree("batch_norm_backward", backend, (g, x, weight, *moments), {"eps": 1e-3, "own": own}, last)
 
 
-@pytest.mark.parametrize("parallel", [0.0, 1e12])
-def test_batch_norms_in_many_blocks_and_threads_give_the_same(parallel, monkeypatch):
+def test_batch_norms_in_many_blocks_give_the_same(monkeypatch):
     monkeypatch.setattr(norm, "BLOCK", 64)
-    monkeypatch.setattr(_windows, "PARALLEL", parallel)
     norm._of_shape.cache_clear()
     rng = numpy.random.default_rng(0)
     with pn.use_backend("numpy") as backend:

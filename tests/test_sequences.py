@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy
 import pytest
+from threadpoolctl import threadpool_limits
 
 import portanet as pn
 from portanet import nn
@@ -102,25 +103,41 @@ def test_lstm_kernels_are_their_definitions(size, reverse, dtype, backend):
             ) != through
 
 
-def test_the_two_threads_of_the_way_back_agree_with_one(monkeypatch):
+def test_windows_of_steps_make_no_difference_to_the_way_back(monkeypatch):
     module = sys.modules["portanet.kernels.numpy.recurrent"]
-    rng = rng_of("threads")
+    rng = rng_of("windows")
     with pn.use_backend("numpy") as backend:
         shapes = ((30, 4, 3), (4, 8), (4, 8), (32, 3), (32, 8), (32,))
         args = [rng.normal(0, 0.5, shape) for shape in shapes]
-        monkeypatch.setattr(module, "_ROWS", 16)
         y, h, _, cells, gates = backend.library.lstm(*args)
         back = ([None, h, None, None, None], y, cells, gates, *args[:5])
         how = {"reverse": False, "through": True}
-        alone = backend.library.lstm_backward(*back, **how)
-        monkeypatch.setattr(module, "_PARALLEL", 1)
-        monkeypatch.setattr(module.threads, "usable", lambda: 2)
-        for one, other in zip(backend.library.lstm_backward(*back, **how), alone, strict=True):
+        whole = backend.library.lstm_backward(*back, **how)
+        monkeypatch.setattr(module, "_ROWS", 16)
+        for one, other in zip(backend.library.lstm_backward(*back, **how), whole, strict=True):
+            numpy.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
+
+
+def test_attention_in_threads_is_the_same_bit_by_bit(monkeypatch):
+    module = sys.modules["portanet.kernels.numpy.attention"]
+    q, k, v, g = rng_of("threads").normal(size=(4, 6, 2, 9, 4)).astype("float32")
+
+    def found() -> list[Any]:
+        with pn.use_backend("numpy"):
+            given = [pn.asarray(x).requires_grad_() for x in (q, k, v)]
+            y = pn.nn.functional.scaled_dot_product_attention(*given, is_causal=True)
+            y.backward(pn.asarray(g))
+            return [y.detach().numpy(), *[x.grad.numpy() for x in given]]
+
+    alone = found()
+    monkeypatch.setattr(module, "_PORTION", 100)
+    ran: list[int] = []
+    run = module.threads.run
+    monkeypatch.setattr(module.threads, "run", lambda tasks: (ran.append(len(tasks)), run(tasks)))
+    with threadpool_limits(2, user_api="blas"):
+        for one, other in zip(found(), alone, strict=True):
             numpy.testing.assert_array_equal(one, other)
-        broken = list(back)
-        broken[8] = args[4][:, :4]
-        with pytest.raises(ValueError):  # and what fails in one thread does not leave the other waiting
-            backend.library.lstm_backward(*broken, **how)
+    assert ran == [6, 6]
 
 
 LEADS = [(), (3,), (2, 3), (2, 1, 3)]
@@ -228,7 +245,6 @@ def test_layer_norm_kernels_are_their_definitions(shape, axes, dtype, backend):
 
 def test_many_rows_are_normed_in_parts(monkeypatch):
     module = sys.modules["portanet.kernels.numpy.layer_norm"]
-    monkeypatch.setattr(module, "_PARALLEL", 1)
     monkeypatch.setattr(module, "_BLOCK", 64)
     with pn.use_backend("numpy") as backend:
         x, g, weight = [rng_of(i).normal(size=s) for i, s in enumerate(((37, 8), (37, 8), (8,)))]

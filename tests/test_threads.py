@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 import pytest
 from threadpoolctl import threadpool_limits
@@ -57,11 +58,78 @@ def test_an_error_comes_out_and_blas_is_given_back():
         assert threads.usable() == 2
 
 
+def test_after_an_error_no_further_task_begins():
+    done: list[int] = []
+
+    def fail() -> None:
+        raise ValueError("this block")
+
+    with threadpool_limits(1, user_api="blas"), pytest.raises(ValueError):
+        threads.run([fail, lambda: done.append(1)])
+    with threadpool_limits(2, user_api="blas"), pytest.raises(ValueError):
+        threads.run([fail] + [lambda: (time.sleep(0.01), done.append(1))] * 50)
+    assert len(done) < 5
+
+
+def test_a_second_caller_does_its_tasks_alone_and_waits_for_nobody():
+    inside, go_on, done = threading.Event(), threading.Event(), []
+    with threadpool_limits(2, user_api="blas"):
+        other = threading.Thread(target=threads.run, args=([lambda: (inside.set(), go_on.wait(20))] * 2,))
+        other.start()
+        assert inside.wait(20)
+        threads.run([lambda: done.append(threading.current_thread())] * 4)  # while the helper is still at the first's
+        go_on.set()
+        other.join()
+    assert done == [threading.current_thread()] * 4
+
+
+@pytest.mark.parametrize(
+    ("size", "portions", "step", "found"),
+    [
+        (10, 3, 1, [(0, 3), (3, 6), (6, 10)]),
+        (10, 3, 4, [(0, 4), (4, 8), (8, 10)]),
+        (10, 8, 4, [(0, 4), (4, 8), (8, 10)]),
+        (10, 0, 1, [(0, 10)]),
+        (0, 4, 1, [(0, 0)]),
+    ],
+)
+def test_a_range_is_cut_into_stretches_at_multiples_of_a_step(size, portions, step, found):
+    assert threads.cut(size, portions, step) == found
+
+
+def test_what_is_spread_is_all_done():
+    done: list[int] = []
+    threads.spread(lambda first, last: done.extend(range(first, last)), 100, 7, step=8)
+    assert sorted(done) == list(range(100))
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux says which core a thread is on")
-def test_a_thread_that_leaves_a_core_may_go_where_it_might_before():
+def test_each_thread_has_a_core_of_its_own_and_the_caller_may_go_where_it_might_before():
     allowed = os.sched_getaffinity(0)
-    here = threads._core()()
-    threads._leave(here)
+    if len(allowed) < 2:
+        pytest.skip("one core")
+    kept: dict[threading.Thread, set[int]] = {}
+    meeting = threading.Barrier(2, timeout=20)
+
+    def look() -> None:
+        kept[threading.current_thread()] = os.sched_getaffinity(0)
+        meeting.wait()
+
+    with threadpool_limits(2, user_api="blas"):
+        threads.run([look, look])
+    first, second = kept.values()
+    assert len(first) == len(second) == 1
+    assert first != second
     assert os.sched_getaffinity(0) == allowed
-    threads._leave(max(allowed) + 1)  # not even there
-    assert os.sched_getaffinity(0) == allowed
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_process_has_helpers_of_its_own():
+    with threadpool_limits(2, user_api="blas"):
+        threads.run([lambda: None] * 4)
+        child = os.fork()
+        if child == 0:
+            done: list[int] = []
+            threads.run([lambda: done.append(1)] * 4)
+            os._exit(0 if len(done) == 4 else 1)
+        assert os.waitpid(child, 0)[1] == 0

@@ -67,7 +67,8 @@ def introduction(findings: dict[str, Any]) -> list[Block]:
             "turn, A B A B ..., in one process; each turn gives the ratio of neighbours, and the tables show the median of "
             "these ratios. Before they are timed, all contenders compute three steps from the same weights on the same "
             "batch; one whose losses differ is left out. All have the same number of threads: a process that is kept to "
-            "one core for one thread, and one with every core."
+            "one core for one thread, and one with every core. Between turns with several threads there is a rest, until "
+            "the other library's threads have given up looking for more work on the cores that both need."
         ),
         Table(["what", "which"], facts, words=2),
     ]

@@ -30,7 +30,7 @@ RULES = {
     ),
 }  # fmt: skip
 CASES = [(name, options) for name, (_, cases) in RULES.items() for options in cases]
-SHAPES = [(), (3, 4), (in_place.BLOCK + 7,), (3, in_place.SPREAD // 3 + 5)]
+SHAPES = [(), (3, 4), (in_place.BLOCK + 7,), (3, 2 * in_place.BLOCK + 5)]
 
 
 def named(case):

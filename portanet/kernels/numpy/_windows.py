@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,15 +12,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from portanet import threads
+from portanet.kernels.numpy._memory import space_for
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
 BLOCK = 1 << 20  # bytes of windows at a time: half of a common second-level cache
 SMALL = 1_000_000  # up to so many multiplications OpenBLAS multiplies in place, without packing its arguments first
-PARALLEL = 10e6  # multiplications that are worth a second thread
+PORTION = 75e6  # multiplications, some milliseconds of them, that are worth a thread
+MOST = 32  # portions
 RUN = 1024  # numbers: of runs shorter than this several are taken together where they lie side by side
-KEPT = 1 << 26  # bytes of scratch memory, of one name, that a thread keeps for the next time
 SHORT = 64  # bytes: windows made of shorter runs of memory are taken as `Planes`
 LONGER = 1.1  # by how much lines of places may be longer than those of windows
 
@@ -78,33 +78,15 @@ def backward_sweeps(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Memory, blocks and threads.
-
-_memory = threading.local()
-
-
-def space_for(name: str, shape: Ints, dtype: Any) -> Any:
-    """This thread's scratch memory of that name: what was in it is of no meaning, and it is used again."""
-    wanted = math.prod(shape) * dtype.itemsize
-    if wanted > KEPT:
-        return np.empty(shape, dtype)
-    have = getattr(_memory, name, None)
-    if have is None or have.nbytes < wanted:
-        raw = np.empty(wanted + 64, np.uint8)
-        start = -raw.ctypes.data % 64  # a line of the cache
-        have = raw[start : start + wanted]
-        setattr(_memory, name, have)
-    return np.ndarray(shape, dtype, have)
-
+# Blocks and threads.
 
 T = TypeVar("T")
 Block = tuple[int, int, int, int]  # images and rows, from and to
 
 
 def portions_for(cost: float) -> int:
-    """In how many portions to do work of that many multiplications: more than threads, as some begin late."""
-    usable = threads.usable() if cost > PARALLEL else 1
-    return usable if usable < 2 else 2 * usable
+    """In how many portions to do work of that many multiplications: as few threads or many, sums come out the same."""
+    return max(1, min(MOST, int(cost // PORTION)))
 
 
 def blocks_of(images: int, rows: int, bytes_of_row: int, portions: int) -> list[Block]:
@@ -121,12 +103,7 @@ def blocks_of(images: int, rows: int, bytes_of_row: int, portions: int) -> list[
 
 def each(blocks: list[T], portions: int, work: Callable[[list[T]], None]) -> None:
     """Call ``work`` on the blocks, so many portions of them, by as many threads as there may be."""
-    count = min(portions, len(blocks))
-    if count < 2:
-        work(blocks)
-        return
-    ends = [i * len(blocks) // count for i in range(count + 1)]
-    threads.run([functools.partial(work, blocks[a:b]) for a, b in itertools.pairwise(ends)])
+    threads.spread(lambda first, last: work(blocks[first:last]), len(blocks), portions)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

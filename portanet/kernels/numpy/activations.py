@@ -1,21 +1,21 @@
-"""Activations in blocks that stay in the cache, in place, spread over threads where there is much to do."""
+"""Activations in blocks that stay in the cache, in place.
+
+Not in threads: calls of a few microseconds each are too short, the threads would wait for the interpreter most of the time.
+"""
 
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from portanet import threads
 from portanet.kernels.generic import nn as generic
 from portanet.library import namespace_of
 
 _BLOCK = 1 << 15  # numbers
-_PARALLEL = 1 << 18  # numbers from which on a second thread pays
 
 # Phi(x) = (1 + tanh(u)) / 2 with u = h P(h^2), h = x / 2: P by degree, fitted so that the largest error of Phi over all x
 # is least, 2.9e-8, half of what float32 can tell. tanh is what NumPy computes fastest.
@@ -28,20 +28,9 @@ _CUBIC = (2 * math.sqrt(2 / math.pi), 8 * 0.044715 * math.sqrt(2 / math.pi))
 def _in_blocks(work: Callable[..., None], *arrays: Any) -> None:
     """Call ``work`` with the same stretch of each of the contiguous arrays, for all stretches."""
     flat = [array.reshape(-1) for array in arrays]
-    size = flat[0].shape[0]
-
-    def run(begin: int, end: int) -> None:
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            for first in range(begin, end, _BLOCK):
-                work(*[array[first : min(first + _BLOCK, end)] for array in flat])
-
-    parts = threads.usable() if size >= _PARALLEL else 1
-    bounds = [size * i // parts // _BLOCK * _BLOCK for i in range(parts)] + [size]
-    tasks = [functools.partial(run, begin, end) for begin, end in itertools.pairwise(bounds)]
-    if parts < 2:
-        tasks[0]()
-    else:
-        threads.run(tasks)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        for first in range(0, flat[0].shape[0], _BLOCK):
+            work(*[array[first : first + _BLOCK] for array in flat])
 
 
 def sigmoid(x: Any) -> Any:

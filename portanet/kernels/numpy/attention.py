@@ -1,6 +1,6 @@
 """Attention in blocks that stay in the cache: keys along the rows, so that each sum over keys adds whole rows.
 
-Blocks of queries see only the keys they may where attention is causal. Batches are spread over threads.
+Blocks of queries see only the keys they may where attention is causal. Large batches are spread over threads.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from portanet import threads
 _QUERIES = 64  # in a block, where attention is causal
 _CACHED = 1 << 17  # numbers in the blocks of scores that are computed together
 _MODERATE = 60.0  # e to this power, times any number of keys, is far from overflow in float32
-_PARALLEL = 1 << 23  # multiplications from which on a second thread pays
+_PORTION = 1 << 29  # multiplications that are worth a thread
 
 
 def attention(
@@ -175,16 +174,6 @@ def _blocks(length: int, keys: int, causal: bool) -> list[tuple[int, int, int]]:
     return [(r, min(r + step, length), min(r + step, length, keys) if causal else keys) for r in starts]
 
 
-def _spread(work: Callable[[int, int], None], batch: int, cost: int) -> None:
-    """Run ``work`` on parts of the batch, in threads where there is enough to do."""
-    parts = min(threads.usable(), batch) if cost >= _PARALLEL else 1
-    if parts < 2:
-        work(0, batch)
-        return
-    bounds = [batch * i // parts for i in range(parts + 1)]
-    threads.run([functools.partial(work, first, last) for first, last in itertools.pairwise(bounds)])
-
-
 def _groups(begin: int, end: int, heads: int, block: int) -> tuple[int, list[tuple[slice, slice]]]:
     """How many blocks are computed together, and of which examples and heads: each group's slices of both axes."""
     together = max(1, _CACHED // max(1, block))
@@ -258,7 +247,7 @@ def _forward(q: Any, k: Any, v: Any, mask: Any, keep: Any, out: Any, logs: Any, 
                 summed = np.matmul(p.swapaxes(2, 3), v[columns])
                 np.divide(summed, total[:, :, :, None], out=out[rows])
 
-    _spread(work, batch, batch * heads * length * keys * size)
+    threads.spread(work, batch, batch * heads * length * keys * size // _PORTION)
 
 
 def _backward(
@@ -320,4 +309,4 @@ def _backward(
             gq[some] *= factor
             gk[some] *= factor
 
-    _spread(work, batch, 2 * batch * heads * length * keys * size)
+    threads.spread(work, batch, 2 * batch * heads * length * keys * size // _PORTION)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from portanet.kernels.generic import convolution as generic
+from portanet.kernels.numpy._memory import space_for
 from portanet.kernels.numpy._windows import (
     RUN,
     SHORT,
@@ -32,7 +33,6 @@ from portanet.kernels.numpy._windows import (
     is_thin,
     portions_for,
     product,
-    space_for,
     transposed_product,
     windows_of,
 )

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from portanet.kernels.generic import norm as generic
-from portanet.kernels.numpy._windows import RUN, channels_last, each, portions_for, space_for
+from portanet.kernels.numpy._memory import space_for
+from portanet.kernels.numpy._windows import RUN, channels_last
 from portanet.library import namespace_of
 
 __all__ = ["batch_norm", "batch_norm_backward", "channel_moments"]
 
 BLOCK = 1 << 18  # bytes of one array at a time
-COST = 20  # multiplications, as convolutions count them, that an element takes the time of
 
 
 class _Channels:
@@ -100,23 +100,15 @@ def channel_moments(x: Any) -> tuple[Any, Any]:
         return generic.channel_moments(namespace_of(x), x)
     how = _channels(x)
     data = how.view(x)
-    found: dict[tuple[int, int], tuple[int, Any, Any]] = {}
-
-    def work(cuts: list[tuple[int, int]]) -> None:
-        for a, b in cuts:
-            block = data[a:b]
-            count = block.size // how.count
-            mean = how.sums(block) / count
-            space = np.subtract(block, how.spread(mean), out=space_for("centred", block.shape, x.dtype))
-            found[a, b] = count, mean, how.products(space, space)
-
-    each(how.cuts, portions_for(x.size * COST), work)
-    total, mean, squares = found[how.cuts[0]]
-    for cut in how.cuts[1:]:  # Chan, Golub and LeVeque 1979: the squares about a common mean
-        count, other, more = found[cut]
-        step = other - mean
+    total, mean, squares = 0, np.zeros(how.count), np.zeros(how.count)
+    for a, b in how.cuts:
+        block = data[a:b]
+        count = block.size // how.count
+        own = how.sums(block) / count
+        space = np.subtract(block, how.spread(own), out=space_for("centred", block.shape, x.dtype))
+        step = own - mean  # Chan, Golub and LeVeque 1979: the squares about a common mean
         mean = mean + step * (count / (total + count))
-        squares = squares + more + step * step * (total * count / (total + count))
+        squares = squares + how.products(space, space) + step * step * (total * count / (total + count))
         total += count
     return mean.astype(x.dtype), (squares / total).astype(x.dtype)
 
@@ -131,13 +123,9 @@ def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, *, eps:
     how, y = _channels(x), np.empty_like(x)
     data, target = how.view(x), how.view(y)
     scales, shifts = how.spread(scale), how.spread(shift)
-
-    def work(cuts: list[tuple[int, int]]) -> None:
-        for a, b in cuts:
-            block = np.multiply(data[a:b], scales, out=target[a:b])
-            np.add(block, shifts, out=block)
-
-    each(how.cuts, portions_for(x.size * COST), work)
+    for a, b in how.cuts:
+        block = np.multiply(data[a:b], scales, out=target[a:b])
+        np.add(block, shifts, out=block)
     return y
 
 
@@ -150,31 +138,23 @@ def batch_norm_backward(
     how = _channels(x)
     dx = np.empty_like(x)
     data, given, target = how.view(x), how.view(how.alike(g, x)), how.view(dx)
-    sums: dict[tuple[int, int], tuple[Any, Any]] = {}
-
-    def add_up(cuts: list[tuple[int, int]]) -> None:
-        for a, b in cuts:
-            of_block = how.sums(given[a:b])
-            # Of g (x - mean); the mean is taken off in float64, where nothing that x still holds is lost.
-            sums[a, b] = of_block, how.products(data[a:b], given[a:b]) - mean * of_block
-
-    each(how.cuts, portions_for(x.size * COST), add_up)
-    of_bias = np.add.reduce([sums[cut][0] for cut in how.cuts], axis=0)
+    of_weight, of_bias = np.zeros((2, how.count))
+    for a, b in how.cuts:
+        of_block = how.sums(given[a:b])
+        of_bias += of_block
+        # Of g (x - mean); the mean is taken off in float64, where nothing that x still holds is lost.
+        of_weight += how.products(data[a:b], given[a:b]) - mean * of_block
     scale = 1 / np.sqrt(variance.astype(np.float64) + eps)
-    of_weight = np.add.reduce([sums[cut][1] for cut in how.cuts], axis=0) * scale
+    of_weight *= scale
     # dx = scale weight (g - of_bias / n - z of_weight / n) with z = (x - mean) scale, as factors of g and x
     factor = scale if weight is None else scale * weight
     factors = how.spread(factor)
     slope = -factor * scale * of_weight / how.places
     slopes, rest = how.spread(slope), how.spread(-factor * of_bias / how.places - slope * mean)
-
-    def spread(cuts: list[tuple[int, int]]) -> None:
-        for a, b in cuts:
-            block = np.multiply(given[a:b], factors, out=target[a:b])
-            if own:
-                space = np.multiply(data[a:b], slopes, out=space_for("centred", block.shape, x.dtype))
-                np.add(space, rest, out=space)
-                np.add(block, space, out=block)
-
-    each(how.cuts, portions_for(x.size * COST), spread)
+    for a, b in how.cuts:
+        block = np.multiply(given[a:b], factors, out=target[a:b])
+        if own:
+            space = np.multiply(data[a:b], slopes, out=space_for("centred", block.shape, x.dtype))
+            np.add(space, rest, out=space)
+            np.add(block, space, out=block)
     return dx, of_weight.astype(x.dtype), of_bias.astype(x.dtype)

@@ -1,6 +1,7 @@
 """Optimizer steps in place: each block of the arrays stays in the cache until all is done with it.
 
 Each does what the rule of its name does, bit by bit, and returns whether it could: the first step is the rule's.
+Not in threads: calls this short leave each waiting for the interpreter, while BLAS's threads still look for work.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from portanet import threads
+from portanet.kernels.numpy._memory import space_for
 
-BLOCK = 1 << 15  # elements: with its temporaries a block stays within the second-level cache
-SPREAD = 1 << 18  # elements from which a second thread pays
+BLOCK = 1 << 15  # elements: with what it is computed from and in, a block stays within the second-level cache
 
 
 def sgd_update_(
@@ -35,16 +35,15 @@ def sgd_update_(
         p -= lr * g
         return True
 
-    def update(p: Any, g: Any, b: Any = None) -> None:
-        if maximize:
-            g = -g
+    def update(s: Any, t: Any, p: Any, g: Any, b: Any = None) -> None:
+        g = np.negative(g, out=t) if maximize else g
         if weight_decay:
-            g = g + weight_decay * p
+            g = np.add(g, np.multiply(weight_decay, p, out=s), out=t)
         if momentum:
-            b *= momentum
-            b += (1 - dampening) * g
-            g = g + momentum * b if nesterov else b
-        p -= lr * g
+            np.multiply(b, momentum, out=b)
+            np.add(b, g if not dampening else np.multiply(1 - dampening, g, out=s), out=b)
+            g = np.add(g, np.multiply(momentum, b, out=s), out=t) if nesterov else b
+        np.subtract(p, np.multiply(lr, g, out=s), out=p)
 
     _in_blocks(update, p, g, *([state["momentum_buffer"]] if momentum else []))
     return True
@@ -70,26 +69,22 @@ def adam_update_(
     root = (1 - beta2**t) ** 0.5
     rate, floor = lr / (1 - beta1**t) * root, eps * root
 
-    def update(p: Any, g: Any, m: Any, v: Any, u: Any = None) -> None:
-        if maximize:
-            g = -g
+    def update(s: Any, t: Any, p: Any, g: Any, m: Any, v: Any, u: Any = None) -> None:
+        g = np.negative(g, out=t) if maximize else g
         if weight_decay and decoupled_weight_decay:
-            p *= 1 - lr * weight_decay
+            np.multiply(p, 1 - lr * weight_decay, out=p)
         elif weight_decay:
-            g = g + weight_decay * p
-        s = (1 - beta1) * g
-        m *= beta1
-        m += s
-        np.multiply(g, g, out=s)
-        s *= 1 - beta2
-        v *= beta2
-        v += s
+            g = np.add(g, np.multiply(weight_decay, p, out=s), out=t)
+        np.multiply(m, beta1, out=m)
+        np.add(m, np.multiply(1 - beta1, g, out=s), out=m)
+        np.multiply(v, beta2, out=v)
+        np.multiply(np.multiply(g, g, out=s), 1 - beta2, out=s)
+        np.add(v, s, out=v)
         if amsgrad:
             v = np.maximum(u, v, out=u)
-        np.sqrt(v, out=s)
-        s += floor
-        np.divide(rate * m, s, out=s)
-        p -= s
+        np.add(np.sqrt(v, out=s), floor, out=s)
+        np.divide(np.multiply(rate, m, out=t), s, out=s)
+        np.subtract(p, s, out=p)
 
     names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
     _in_blocks(update, p, g, *[state[name] for name in names])
@@ -97,22 +92,15 @@ def adam_update_(
 
 
 def _in_blocks(update: Callable[..., None], *arrays: Any) -> None:
-    size = arrays[0].size
-    if arrays[0].ndim == 0:  # of these NumPy's results are numbers, which cannot be written to
-        update(*[x.reshape(1) for x in arrays])
-    elif size <= BLOCK or not all([x.flags.c_contiguous for x in arrays]):
-        update(*arrays)
+    """Call ``update`` with scratch memory for two arrays and with the same stretch of each array, for all stretches."""
+    first = arrays[0]
+    if first.ndim == 0:  # of these NumPy's results are numbers, which cannot be written to
+        update(*np.empty((2, 1), first.dtype), *[x.reshape(1) for x in arrays])
+    elif first.size <= BLOCK or not all([x.flags.c_contiguous for x in arrays]):
+        update(np.empty_like(first), np.empty_like(first), *arrays)
     else:
-        _spread(update, [x.reshape(-1) for x in arrays], size)
-
-
-def _spread(update: Callable[..., None], flat: list[Any], size: int) -> None:
-    def portion(start: int, stop: int) -> None:
-        for i in range(start, stop, BLOCK):
-            update(*[x[i : min(i + BLOCK, stop)] for x in flat])
-
-    if size < SPREAD:
-        portion(0, size)
-        return
-    step = max(SPREAD // 4, -(-size // (8 * threads.usable())))
-    threads.run([lambda i=i: portion(i, min(i + step, size)) for i in range(0, size, step)])  # type: ignore[misc]
+        scratch = space_for("scratch", (2, BLOCK), first.dtype)
+        flat = [x.reshape(-1) for x in arrays]
+        for i in range(0, first.size, BLOCK):
+            stretch = [x[i : i + BLOCK] for x in flat]
+            update(*scratch[:, : len(stretch[0])], *stretch)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from typing import Any
 
 import numpy as np
 
+from portanet import threads
+
 _idle: list[Any] = []  # NumPy's generators, made once: making one costs more than a small draw
-PORTION = 1 << 22  # bytes that one thread fills before a second one pays
+PORTION = 1 << 22  # bytes that are worth a thread
 
 
 def _borrowed(key: tuple[int, int], counter: int) -> Any:
@@ -40,25 +40,15 @@ def random_uniform(count: int, *, dtype: Any, key: tuple[int, int], counter: int
         words = random_words((count + 7) // 8, key=key, counter=counter)[:count]
         return (words >> 21).astype(dtype) * dtype.type(2.0**-11)
     out = np.empty(count, dtype=dtype)
-    portions = out.nbytes // PORTION
-    workers = min(4, os.cpu_count() or 1, portions) if portions > 1 else 1
+
+    def fill(first: int, last: int) -> None:
+        generator = _borrowed(key, counter + first * dtype.itemsize // 32)  # a block is 32 bytes
+        generator.random(dtype=dtype, out=out[first:last])
+        _idle.append(generator)
+
     # Any block can be had without those before it, and NumPy lets go of the interpreter while it fills.
-    step = -(-count // (8 * workers)) * 8 or 8
-    threads = []
-    for start in range(step, count, step):
-        block = counter + start * dtype.itemsize // 32
-        threads.append(threading.Thread(target=_fill, args=(out[start : start + step], key, block)))
-        threads[-1].start()
-    _fill(out[:step], key, counter)
-    for thread in threads:
-        thread.join()
+    threads.spread(fill, count, out.nbytes // PORTION, step=8)
     return out
-
-
-def _fill(out: Any, key: tuple[int, int], counter: int) -> None:
-    generator = _borrowed(key, counter)
-    generator.random(dtype=out.dtype, out=out)
-    _idle.append(generator)
 
 
 def random_permutation(count: int, *, dtype: Any, key: tuple[int, int], counter: int, device: Any = None) -> Any:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
-import queue
 from typing import Any
 
 import numpy as np
-
-from portanet import threads
 
 _ORDER = [3, 0, 1, 2]  # o, i, f, g: the sigmoids lie together, and so do the gates in front of the cell
 _SMALL = 900_000  # multiplications below which OpenBLAS multiplies without copying the matrices first
 _ROWS = 512  # how many rows the products for the weights' cotangents take at once: what stays in the cache
 _CACHED = 1 << 19  # bytes of the slopes that are computed at once
-_PARALLEL = 1 << 25  # multiplications for the weights from which on a second thread pays
 
 
 def _columns(batch: int, width: int) -> int:
@@ -46,13 +40,7 @@ def _projected(x: Any, weight: Any, bias: Any, gates: Any) -> Any:
         x[..., size] = 1
     _halved(packed)
     if batch >= 8 and batch * count * width <= _SMALL:
-        parts = threads.usable() if x.size * width >= _PARALLEL // 4 else 1
-        bounds = [steps * i // parts for i in range(parts + 1)]
-
-        def product(first: int, last: int) -> None:
-            np.matmul(x[first:last], packed[:, None], out=gates[first:last].swapaxes(0, 1))
-
-        threads.run([functools.partial(product, *pair) for pair in itertools.pairwise(bounds)])
+        np.matmul(x, packed[:, None], out=gates.swapaxes(0, 1))
         return gates
     whole = np.matmul(x.reshape(steps * batch, count), packed)
     return whole.reshape(4, steps, batch, width).swapaxes(0, 1)
@@ -179,28 +167,10 @@ class _WayBack:
         gh, gc = before[0], before[1]
         starts = range((steps - 1) // self.window * self.window, -1, -self.window)
         shape = (4, self.window, batch, width)
-        if threads.usable() > 1 and steps * batch * self.sums.size >= _PARALLEL:
-            done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-            def recur() -> None:
-                try:
-                    for start in starts:
-                        gz = np.empty(shape, self.y.dtype)
-                        self.recur(start, gz, gh, gc, gy, gcells, own)
-                        done.put((start, gz))
-                finally:
-                    done.put(None)
-
-            def collect() -> None:
-                while (found := done.get()) is not None:
-                    self.collect(*found)
-
-            threads.run([recur, collect])
-        else:
-            gz = np.empty(shape, self.y.dtype)
-            for start in starts:
-                self.recur(start, gz, gh, gc, gy, gcells, own)
-                self.collect(start, gz)
+        gz = np.empty(shape, self.y.dtype)
+        for start in starts:
+            self.recur(start, gz, gh, gc, gy, gcells, own)
+            self.collect(start, gz)
         return gh, gc
 
     def recur(self, start: int, gz: Any, gh: Any, gc: Any, gy: Any, gcells: Any, own: Any) -> None:
