@@ -31,7 +31,12 @@ def pull_back(
             found = walk(seeds, wanted=wanted, ends=ends, retain=retain, lift=_lift(make), hooked=_hooked(make, create))
             return {node: conjugated(g) for node, g in found.items()}
         found = walk(seeds, wanted=wanted, ends=ends, retain=retain, hooked=_hooked(make, create))
-        return {node: make(_gradient(g)) for node, g in found.items()}
+        for node, g in found.items():
+            library = namespace_of(g)
+            if library.dtypes[g.dtype].kind == "complex floating":
+                g = library.conj(g)
+            found[node] = make(g)
+        return found
     finally:
         recording.reset(token)
 
@@ -84,12 +89,6 @@ def _seed(make: Callable[..., Any], output: Any, gradient: Any, create: bool) ->
             raise ValueError(f"gradient has shape {gradient.shape}, the Tensor {output.shape}; they must be equal.")
         gradient = conjugated(gradient)
     return output._node, gradient if create else gradient._raw
-
-
-def _gradient(g: Any) -> Any:
-    """`conjugated` of a raw array; a scalar of NumPy's is one too."""
-    library = namespace_of(g)
-    return library.conj(g) if library.dtypes[g.dtype].kind == "complex floating" else g
 
 
 def conjugated(g: Any) -> Any:

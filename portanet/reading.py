@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 from portanet import library as lib
@@ -56,6 +57,25 @@ class Reading:
     def array(self) -> Any:
         """The array of the library itself, not copied. It is not to be written to."""
         return self._raw
+
+    def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
+        """Call ``hook(gradient)`` when this Tensor's gradient is known; what it returns, if not None, replaces it.
+
+        Returns a function that takes the hook away again.
+        """
+        node = self._node
+        if node is None:
+            raise RuntimeError("a hook needs a Tensor that requires grad; call requires_grad_() first.")
+        if node.hooks is None:
+            node.hooks = []
+        hooks = node.hooks
+        hooks.append(hook)
+
+        def remove() -> None:
+            if hook in hooks:
+                hooks.remove(hook)
+
+        return remove
 
     def item(self) -> bool | int | float | complex:
         """The single element as a Python number."""

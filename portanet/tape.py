@@ -20,6 +20,7 @@ from portanet.reads import reads
 recording: ContextVar[bool] = ContextVar("portanet_recording", default=True)
 
 next_number = itertools.count(1).__next__
+_new = object.__new__
 
 
 class Rule:
@@ -103,8 +104,10 @@ class Output(Node):
 
     __slots__ = ("index",)
 
-    def __init__(self, source: Node, index: int) -> None:
-        super().__init__(None, None, None, None, (source,))
+    def __init__(self, source: Node, index: int) -> None:  # written out, as by Node
+        self.number = next_number()
+        self.rule = self.args = self.options = self.output = self.hooks = None
+        self.parents = (source,)
         self.index = index
 
 
@@ -116,7 +119,11 @@ def remembered(rule: Rule, args: Any, options: Any, output: Any, parents: Any) -
             # What a leaf holds lives on in any case.
             if i < len(args) and type(parents[i]) is not Leaf and type(args[i]) in namespaces:
                 args[i] = Form(args[i])
-    return Node(rule, args, options, output if rule.reads_output else None, parents)
+    node = _new(Node)  # written out, as its constructor makes it: one call less for each operation
+    node.number, node.rule, node.args, node.options, node.parents = next_number(), rule, args, options, parents
+    node.output = output if rule.reads_output else None
+    node.hooks = None
+    return node
 
 
 def walk(
@@ -217,7 +224,9 @@ def _pass_back(pending: dict[Node, Any], node: Node, g: Any, lift: Any) -> None:
         cotangents = rule.joint(xp, g, y, *args, **options)
         for parent, x, cotangent in zip(parents, args, cotangents, strict=True):
             if parent is not None and cotangent is not None:
-                _add(pending, parent, cotangent if x is None else match(xp, cotangent, x))
+                if x is not None and (cotangent.shape != x.shape or cotangent.dtype is not x.dtype):
+                    cotangent = match(xp, cotangent, x)
+                _add(pending, parent, cotangent)
         return
     if not rule.vjps:
         raise NotImplementedError(

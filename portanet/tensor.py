@@ -74,7 +74,7 @@ def _reflected(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tenso
             raise explained(name, (b, a), problem) from problem
         if p is None or not recording.get():
             return Tensor(y)
-        return Tensor(y, Node(rule, (b, a), None, y if rule.reads_output else None, (None, p)))
+        return result_of(rule, (b, a), None, y, (None, p))
 
     return method
 
@@ -87,7 +87,7 @@ def _unary(name: str, compute: Callable[[Any], Any]) -> Callable[[Tensor], Tenso
         y = compute(a)
         if p is None or not recording.get():
             return Tensor(y)
-        return Tensor(y, remembered(rule, (a,), None, y, (p,)))
+        return result_of(rule, (a,), None, y, (p,))
 
     return method
 
@@ -258,25 +258,6 @@ class Tensor(Reading):
             if type(node) is Leaf:
                 node.grad = g if node.grad is None else _added(node.grad, g, create_graph)
 
-    def register_hook(self, hook: Callable[[Tensor], Any]) -> Callable[[], None]:
-        """Call ``hook(gradient)`` when this Tensor's gradient is known; what it returns, if not None, replaces it.
-
-        Returns a function that takes the hook away again.
-        """
-        node = self._node
-        if node is None:
-            raise RuntimeError("a hook needs a Tensor that requires grad; call requires_grad_() first.")
-        if node.hooks is None:
-            node.hooks = []
-        hooks = node.hooks
-        hooks.append(hook)
-
-        def remove() -> None:
-            if hook in hooks:
-                hooks.remove(hook)
-
-        return remove
-
     def detach(self) -> Tensor:
         """The same elements as a constant: gradients stop here."""
         return Tensor(self._raw)
@@ -334,7 +315,7 @@ class Tensor(Reading):
             raise explained("indexing", (raw, *(key if isinstance(key, tuple) else (key,))), problem) from problem
         if node is None or not recording.get():
             return Tensor(y)
-        return Tensor(y, remembered(_GETITEM, (raw,), {"key": key}, y, (node,)))
+        return result_of(_GETITEM, (raw,), {"key": key}, y, (node,))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write into this Tensor: it is given a new value, so what was computed before keeps the old one."""
@@ -465,16 +446,27 @@ def apply(name: str, *args: Any, **options: Any) -> Any:
         return Tensor(y)
     if type(y) not in libraries:
         y = _as_raw(y)
-    return Tensor(y, remembered(rule_of(name), values, options, y, parents) if _differentiable(y) else None)
+    return result_of(rule_of(name), values, options, y, parents) if _differentiable(y) else Tensor(y)
+
+
+def result_of(rule: Rule, args: Any, options: Any, y: Any, parents: Any) -> Tensor:
+    """The result ``y`` of an operation as a Tensor that remembers it."""
+    result = _new(Tensor)
+    result._raw = y if type(y) in libraries else _as_raw(y)
+    result._node = remembered(rule, args, options, y, parents)
+    return result
 
 
 def _several(rule: Rule, values: Any, options: Any, results: Any, parents: Any, tracked: bool) -> tuple[Tensor, ...]:
-    raws = tuple([y if type(y) in libraries else _as_raw(y) for y in results])
-    if not tracked:
-        return tuple([Tensor(y) for y in raws])
-    source = remembered(rule, values, options, raws, parents)
-    source.output = raws  # how many there are is asked for
-    return tuple([Tensor(y, Output(source, i) if _differentiable(y) else None) for i, y in enumerate(raws)])
+    made = [Tensor(y) for y in results]
+    if tracked:
+        raws = tuple([one._raw for one in made])
+        source = remembered(rule, values, options, raws, parents)
+        source.output = raws  # how many there are is asked for
+        for i, one in enumerate(made):
+            if _differentiable(one._raw):
+                one._node = Output(source, i)
+    return tuple(made)
 
 
 def _differentiable(raw: Any) -> bool:
@@ -488,7 +480,7 @@ def moved(x: Tensor, library: Any, device: Any) -> Tensor:
         return x
     if x._node is None or not recording.get():
         return Tensor(raw)
-    return Tensor(raw, Node(rule_of("moved"), (x._raw,), None, raw, (x._node,)))
+    return result_of(rule_of("moved"), (x._raw,), None, raw, (x._node,))
 
 
 def cast(x: Tensor, dtype: DType) -> Tensor:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from portanet.library import explained, libraries
-from portanet.tape import recording, remembered
-from portanet.tensor import Tensor, apply
+from portanet.tape import recording
+from portanet.tensor import Tensor, apply, result_of
 from portanet.vjps import rule as rule_of
 
 
@@ -31,7 +31,7 @@ def _unary(name: str, doc: str, example: str) -> Callable[[Any], Tensor]:
             raise explained(name, (a,), problem) from problem
         if p is None or not recording.get():
             return Tensor(y)
-        return Tensor(y, remembered(rule, (a,), None, y, (p,)))
+        return result_of(rule, (a,), None, y, (p,))
 
     _documented(function, name, doc, example)
     return function

@@ -8,8 +8,8 @@ from portanet.library import device_of as _device_of
 from portanet.library import explained, libraries, namespace_of, require_same
 from portanet.namespace.elementwise import _unary
 from portanet.reading import raw_key
-from portanet.tape import recording, remembered
-from portanet.tensor import Tensor, apply, moved
+from portanet.tape import recording
+from portanet.tensor import Tensor, apply, moved, result_of
 from portanet.vjps import rule as rule_of
 
 __all__ = [
@@ -153,7 +153,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
         raise explained("linear", (a, w, b), problem) from problem
     if (p is None and q is None and r is None) or not recording.get():
         return Tensor(y)
-    return Tensor(y, remembered(_LINEAR, (a, w, b), None, y, (p, q, r)))
+    return result_of(_LINEAR, (a, w, b), None, y, (p, q, r))
 
 
 def standardized(x: Any, *, axis: tuple[int, ...], eps: float) -> Tensor:

@@ -156,8 +156,9 @@ class Optimizer:
         """
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is not None:
-                    p.grad = None if set_to_none else Tensor(namespace_of(p._raw).zeros_like(p._raw))
+                node = p._node  # a leaf's `grad`, by the shortest way: this runs for every parameter at every step
+                if node is not None and node.grad is not None:
+                    node.grad = None if set_to_none else Tensor(namespace_of(p._raw).zeros_like(p._raw))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Give every parameter that has a gradient its next value.
@@ -205,7 +206,7 @@ class Optimizer:
         for group in self.param_groups:  # all of them first: where one does not fit, nothing has been changed
             options = self._options(group)
             for p in group["params"]:
-                g = p.grad
+                g = None if p._node is None else p._node.grad
                 if g is not None:
                     state = self.state.get(p, _NOTHING)
                     self._require_agreement(p._raw, g._raw, state)

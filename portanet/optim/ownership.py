@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from portanet.library import namespace_of
+from portanet.library import namespaces
 from portanet.reading import Reading
 
 __all__ = ["alone"]
@@ -37,4 +37,4 @@ def alone(x: Reading) -> bool:
     """Whether the array of ``x`` may be written to, as no other object has it or part of its memory."""
     # The expression is that of the probe, so that it adds the same to the count.
     # What the library says comes first: while a compiler traces, it says no, and references are not counted then.
-    return _COUNTED and namespace_of(x._raw).owns_memory(x._raw) and sys.getrefcount(x._raw) == _ALONE
+    return _COUNTED and namespaces[type(x._raw)].owns_memory(x._raw) and sys.getrefcount(x._raw) == _ALONE

@@ -97,7 +97,7 @@ def _in_blocks(update: Callable[..., None], *arrays: Any) -> None:
     if first.ndim == 0:  # of these NumPy's results are numbers, which cannot be written to
         update(*np.empty((2, 1), first.dtype), *[x.reshape(1) for x in arrays])
     elif first.size <= BLOCK or not all([x.flags.c_contiguous for x in arrays]):
-        update(np.empty_like(first), np.empty_like(first), *arrays)
+        update(*np.empty_like(first, shape=(2, *first.shape)), *arrays)
     else:
         scratch = space_for("scratch", (2, BLOCK), first.dtype)
         flat = [x.reshape(-1) for x in arrays]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from portanet.library import namespace_of, require_same
-from portanet.nn.functional._checks import dtype_of, raw_of
+from portanet.library import libraries, namespace_of, require_same
+from portanet.nn.functional._checks import raw_of
 from portanet.tensor import Tensor
 
 
@@ -13,7 +13,7 @@ def real_namespace(name: str, input: Any) -> Any:
     """The library of ``input``, which must be real: exp of whole numbers or complex ones is not what is meant."""
     xp = namespace_of(input)
     raw = input._raw if isinstance(input, Tensor) else input
-    if dtype_of(raw).kind != "real floating":
+    if libraries[type(raw)].dtypes[raw.dtype].kind != "real floating":
         raise TypeError(f"{name}: expected a real floating input, saw {input.dtype}; cast it, as in x.to('float32').")
     return xp
 
