@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy
 import pytest
 
 import portanet as pn
 from portanet import nn
+from tests.nn.cases import arrays, assert_close, case, compared, compared_in_float32, printed_alike, proved
 
 torch = pytest.importorskip("torch")
-
-
-@dataclass(frozen=True)
-class Case:
-    """A layer by name and arguments, the same in both libraries, and the shapes of its inputs."""
-
-    name: str
-    args: tuple[Any, ...]
-    options: dict[str, Any]
-    shapes: tuple[tuple[int, ...], ...]
-
-    def __str__(self) -> str:
-        options = [f"{k}={v}" for k, v in self.options.items()]
-        return f"{self.name}({', '.join([*map(str, self.args), *options])})-{'x'.join(map(str, self.shapes[0]))}"
-
-    def ours(self) -> nn.Module:
-        return getattr(nn, self.name)(*self.args, **self.options).to(pn.float64)
-
-    def theirs(self) -> Any:
-        return getattr(torch.nn, self.name)(*self.args, **self.options).to(torch.float64)
-
-
-def case(name: str, *args: Any, shapes: list[tuple[int, ...]], **options: Any) -> Case:
-    return Case(name, args, options, tuple(shapes))
-
 
 CASES = [
     case("Linear", 3, 4, shapes=[(5, 3)]),
@@ -71,64 +44,29 @@ CASES = [
 ]
 
 
-def arrays(shapes: Any, seed: int = 0) -> list[Any]:
-    rng = numpy.random.default_rng(seed)
-    return [rng.normal(size=shape) for shape in shapes]
-
-
-def pair(case: Case) -> tuple[nn.Module, Any]:
-    """Our layer and PyTorch's with the same parameters, none of them at a special value."""
-    ours, theirs = case.ours(), case.theirs()
-    with torch.no_grad():
-        for k, parameter in enumerate(theirs.parameters()):
-            parameter.copy_(torch.from_numpy(arrays([tuple(parameter.shape)], seed=10 + k)[0]))
-    ours.load_state_dict({name: value.numpy() for name, value in theirs.state_dict().items()})
-    return ours, theirs
-
-
-def assert_close(ours: pn.Tensor, theirs: Any) -> None:
-    assert ours.shape == tuple(theirs.shape)
-    numpy.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-9, atol=1e-11)
-
-
-def compared_step(ours: nn.Module, theirs: Any, inputs: list[Any]) -> None:
-    x = [pn.asarray(values).requires_grad_() for values in inputs]
-    t = [torch.from_numpy(values).requires_grad_() for values in inputs]
-    y, u = ours(*x), theirs(*t)
-    assert_close(y, u)
-    cotangent = arrays([tuple(u.shape)], seed=77)[0]
-    y.backward(pn.asarray(numpy.asarray(cotangent)))
-    u.backward(torch.from_numpy(numpy.asarray(cotangent)))
-    for mine, yours in zip(x, t, strict=True):
-        assert_close(mine.grad, yours.grad)
-    for (name, mine), (same, yours) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
-        assert name == same
-        assert_close(mine.grad, yours.grad)
-    for (name, mine), (same, yours) in zip(ours.named_buffers(), theirs.named_buffers(), strict=True):
-        assert name == same
-        assert_close(mine, yours)
-
-
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_outputs_gradients_and_buffers_are_pytorchs(case, backend):
-    ours, theirs = pair(case)
-    for step in range(2):  # the second with running averages that the first has moved
-        compared_step(ours, theirs, arrays(case.shapes, seed=step))
-    ours.eval()
-    theirs.eval()
-    compared_step(ours, theirs, arrays(case.shapes, seed=5))
+    compared(case)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_print_out_and_state_are_pytorchs(case):
-    ours, theirs = case.ours(), case.theirs()
-    assert repr(ours) == repr(theirs)
-    state, expected = ours.state_dict(), theirs.state_dict()
-    assert list(state) == list(expected)
-    assert {name: x.shape for name, x in state.items()} == {name: tuple(x.shape) for name, x in expected.items()}
-    assert {name: str(x.dtype) for name, x in state.items()} == {
-        name: str(x.dtype).removeprefix("torch.") for name, x in expected.items()
-    }
+    printed_alike(case)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_float32_is_pytorchs_to_rounding(case, backend):
+    compared_in_float32(case)
+
+
+SMOOTH = [one for one in CASES if one.name in ("Linear", "Bilinear", "LayerNorm", "BatchNorm1d")]
+
+
+@pytest.mark.eager
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("case", [one for one in SMOOTH if 0 not in one.inputs[0]], ids=str)
+def test_gradients_have_the_order_of_smooth_ones(case, order, backend):
+    proved(case, order)
 
 
 # --------------------------------------------------------------------------------------------------------- Embedding
