@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy
 
+from portanet.kernels.numpy._memory import keep_freed_memory
 from portanet.kernels.numpy.activations import *  # noqa: F403
 from portanet.kernels.numpy.arrays import *  # noqa: F403
 from portanet.kernels.numpy.attention import *  # noqa: F403
@@ -21,9 +22,7 @@ from portanet.kernels.numpy.random import *  # noqa: F403
 from portanet.kernels.numpy.recurrent import *  # noqa: F403
 from portanet.plan.recorded import whole
 
-# glibc hands memory back to the system at every large free, and each page of it then costs a fault when the next step
-# asks for it again: a sixth of a step's time. A block of nearly 32 MiB, freed untouched, moves the threshold up for good.
-numpy.empty((32 << 20) - 8192, numpy.uint8)
+keep_freed_memory()
 
 # These families work in memory of their own making, in blocks and threads: a recording takes a call of them for one.
 for _family in ("activations", "attention", "convolution", "layer_norm", "norm", "pooling", "recurrent"):
