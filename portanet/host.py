@@ -41,6 +41,25 @@ def from_bytes(data: Any, dtype: str, shape: Sequence[int]) -> Any:
     return host.astype(host.dtype.newbyteorder("="), copy=True).reshape(shape)
 
 
+def from_strides(data: bytes, dtype: str, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+    """The array whose element (i, j, ...) stands at offset + i strides[0] + j strides[1] + ... in ``data``, copied.
+
+    All are counted in elements. Raises ValueError where that leads out of ``data``.
+    """
+    count = len(data) // BY_NAME[dtype].itemsize
+    flat = from_bytes(data, dtype, (count,))
+    if len(shape) != len(strides) or min((*shape, offset, 0)) < 0:
+        raise ValueError(f"an array of shape {shape} with strides {strides} at {offset}")
+    if 0 in shape:
+        return numpy.empty(shape, flat.dtype)
+    reach = [(n - 1) * step for n, step in zip(shape, strides)]
+    first, last = offset + sum([r for r in reach if r < 0]), offset + sum([r for r in reach if r > 0])
+    if first < 0 or last >= count:
+        raise ValueError(f"an array of shape {shape} with strides {strides} at {offset} leaves its {count} elements")
+    steps = tuple([step * flat.itemsize for step in strides])
+    return numpy.lib.stride_tricks.as_strided(flat[offset:], shape, steps).copy()
+
+
 def has_dtype(library: Library, dtype: Any) -> bool:
     """Whether ``library`` has this data type: the half-width ones are not in the standard."""
     return getattr(library.namespace, BY_NAME[str(dtype)].name, None) is not None

@@ -18,6 +18,7 @@ from portanet.backend import Backend, get_backend, use_backend
 from portanet.dtypes import BY_NAME
 from portanet.host import equal, from_bytes, has_dtype, to_bytes
 from portanet.library import is_array, namespace_of, operand
+from portanet.ptfile import StoredArray, is_pt_file, read_pt
 from portanet.tensor import Tensor, cast, moved
 
 __all__ = ["load", "save"]
@@ -79,7 +80,7 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str], backend: Any = None, *, device: Any = None) -> Any:
-    """Read what `save` wrote, or any safetensors file, with its arrays as Tensors.
+    """Read what `save` wrote, any safetensors file, or what PyTorch's ``torch.save`` wrote, its arrays as Tensors.
 
     Args:
         path: the file.
@@ -88,13 +89,15 @@ def load(path: str | os.PathLike[str], backend: Any = None, *, device: Any = Non
 
     Returns:
         the same nesting of dicts, lists and tuples, with every number and array as it was saved, to the last bit; from
-        a file of another program, a flat dict of name -> Tensor. Dtypes are kept, but for two cases without loss: a
+        a file of another program, a flat dict of name -> Tensor; from a ``.pt`` file what was in it: dicts, lists, tuples,
+        numbers and strings, with a tensor's values as a constant. Dtypes are kept, but for two cases without loss: a
         half-width type that the backend lacks becomes float32, and whole numbers that fit become narrower where the
         backend makes them so (JAX without ``jax_enable_x64``).
 
     Raises:
-        ValueError: a file that is not safetensors, is cut short or damaged (one line that says which); or an array
-            that the backend cannot hold exactly (float64 in JAX without ``jax_enable_x64``).
+        ValueError: a file that is neither, is cut short or damaged (one line that says which); a ``.pt`` file with
+            anything but plain data in it, such as a whole model, which only code could build; or an array that the
+            backend cannot hold exactly (float64 in JAX without ``jax_enable_x64``).
         FileNotFoundError: no such file.
 
     >>> import pathlib, tempfile, portanet
@@ -106,11 +109,14 @@ def load(path: str | os.PathLike[str], backend: Any = None, *, device: Any = Non
     >>> folder.cleanup()
     """
     path = Path(path)
-    entries, structure = _read(path)
-    split = {} if structure is None else structure["complex"]
     target = get_backend() if backend is None else backend
     if isinstance(target, Backend):
         target, device = target.library, target.device if device is None else device
+    if is_pt_file(path):
+        with use_backend(target, device=device) as place:
+            return _with_tensors(read_pt(path), str(path), place)
+    entries, structure = _read(path)
+    split = {} if structure is None else structure["complex"]
     with use_backend(target, device=device) as place:
         tensors = {name: _tensor(f"{path}: {name}", entry, split.get(name), place) for name, entry in entries}
     if structure is None:
@@ -250,7 +256,7 @@ def _read(path: Path) -> tuple[list[tuple[str, Any]], Any]:
 
 STARTS = {
     b"\x80": "a pickle, which portanet never opens, because a pickle can run any code",
-    b"PK": "a zip archive, as torch.save and numpy.savez write them",
+    b"PK": "a zip archive, and not one of torch.save's; numpy.load reads those of numpy.savez",
     b"\x93NUMPY": "a NumPy .npy file; numpy.load reads it",
     b"\x89HDF": "an HDF5 file",
     b"\x1f\x8b": "a gzip file; unpack it first",
@@ -293,7 +299,22 @@ def _tensor(what: str, entry: Any, whole: str | None, place: Backend) -> Tensor:
         if PARTS.get(whole) != name or shape[-1:] != [2]:
             raise ValueError(f"{what} should be pairs that make {whole}, and has {name} of shape {tuple(shape)}.")
         name, shape = whole, shape[:-1]
-    host = Tensor(from_bytes(entry["data"], name, shape))
+    return _placed(what, Tensor(from_bytes(entry["data"], name, shape)), name, place)
+
+
+def _with_tensors(tree: Any, what: str, place: Backend) -> Any:
+    """What `read_pt` gave, its arrays as Tensors where they are wanted."""
+    if isinstance(tree, StoredArray):
+        return _placed(what, Tensor(tree.host), tree.dtype, place)
+    if isinstance(tree, dict):
+        return {key: _with_tensors(value, f"{what}: {key}", place) for key, value in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        return type(tree)([_with_tensors(value, what, place) for value in tree])
+    return tree
+
+
+def _placed(what: str, host: Tensor, name: str, place: Backend) -> Tensor:
+    """An array that was read, where it is wanted; ``name`` is the data type that it had."""
     wanted = BY_NAME[name] if has_dtype(place.library, name) else BY_NAME["float32"]
     if host.dtype.itemsize == 2 and wanted.name == "float32":
         host = cast(host, wanted)
