@@ -22,7 +22,8 @@ def relu_backward(g: Any, y: Any) -> Any:
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     # All axes but the last as one: one large product is faster than many small ones.
-    y = np.matmul(x.reshape(-1, x.shape[-1]) if x.ndim > 2 and x.shape[-1] else x, weight.T)
+    rows = x.reshape(-1, x.shape[-1]) if x.ndim > 2 and x.shape[-1] else x
+    y = np.dot(rows, weight.T) if rows.ndim == 2 else np.matmul(rows, weight.T)
     if bias is not None:
         y += bias  # into the array just made: half the memory traffic
     return y if y.ndim == x.ndim else y.reshape(*x.shape[:-1], y.shape[-1])
@@ -103,9 +104,8 @@ def softmax_cross_entropy_backward(g: Any, p: Any, target: Any, *, ignore_index:
     if p.size and not -classes <= ignore_index < classes:  # then what is ignored lies beyond the classes
         share = g / t.shape[0] if reduction == "mean" else g if reduction == "sum" else g.reshape(-1, 1)
         gx = np.multiply(p if p.ndim == 2 else p.reshape(-1, classes), share)
-        places = (_rows(t.shape[0]), t)
         try:
-            gx[places] -= share.reshape(-1) if reduction == "none" else share
+            np.subtract.at(gx, (_rows(t.shape[0]), t), share.reshape(-1) if reduction == "none" else share)
         except IndexError:
             pass
         else:
