@@ -232,6 +232,34 @@ def test_moments_are_exact_where_the_mean_is_large(backend):
         numpy.testing.assert_allclose(to_numpy(variance), exact.var(axis=(0, 2, 3)), rtol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("kernel", [(1,), (2,), (3,), (1, 1), (2, 2), (3, 3), (1, 4), (2, 1, 2), (2, 2, 2)], ids=str)
+def test_windows_side_by_side_give_to_the_first_of_their_largest(kernel, last, dtype, backend):
+    """Of all sizes, also where values are left over, rows are long, and infinite values are among the equal."""
+    rng = numpy.random.default_rng(0)
+    axes = len(kernel)
+    how = {"kernel": kernel, "stride": kernel, "padding": ((0, 0),) * axes, "dilation": (1,) * axes}
+    for size in (tuple([2 * k for k in kernel]), tuple([2 * k + 1 for k in kernel]), (6,) * (axes - 1) + (301,)):
+        x = rng.integers(0, 3, (2, 3, *size)).astype(dtype)
+        x[x == 2] = numpy.inf
+        agree("max_pool", backend, (x,), how, last)
+        y = definition("max_pool", x, **how)
+        agree("max_pool_backward", backend, (rng.normal(size=y.shape).astype(dtype), y, x), how, last)
+
+
+def test_pytorch_compares_small_windows_by_slices(monkeypatch):
+    from portanet.kernels import torch_images
+
+    with pn.use_backend("torch") as backend:
+        x = raw(numpy.random.default_rng(0).normal(size=(2, 3, 6, 6)))
+        how = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0),) * 2, "dilation": (1, 1)}
+        monkeypatch.setattr(torch_images, "_aten", None)  # its own function, value by value, is not asked
+        monkeypatch.setattr(torch_images.torch, "max_pool2d", None)
+        y = backend.library.max_pool(x, **how)
+        assert tuple(torch_images._places(x, y, (2, 2)).shape) == (2, 3, 3, 3)
+
+
 def test_a_nan_in_a_window_passes(backend):
     x = pn.asarray([[[1.0, float("nan"), 3.0, 2.0]]]).requires_grad_()
     y = F.max_pool1d(x, 2)
