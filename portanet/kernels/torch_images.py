@@ -14,7 +14,7 @@ from portanet.library import namespace_of
 
 __all__ = [
     "avg_pool", "avg_pool_backward", "batch_norm", "batch_norm_backward", "channel_moments", "channel_sums", "conv",
-    "conv_backward_input", "conv_backward_weight", "max_pool", "max_pool_backward",
+    "conv_backward", "conv_backward_input", "conv_backward_weight", "max_pool", "max_pool_backward",
 ]  # fmt: skip
 
 _Ints = tuple[int, ...]
@@ -68,6 +68,26 @@ def conv_backward_weight(
     like = g.new_empty((g.shape[1], x.shape[1] // groups, *size))
     how = (None, stride, even, dilation, False, (0,) * len(size), groups, (False, True, False))
     return _aten.convolution_backward(g, x, like, *how)[1]
+
+
+def conv_backward(
+    g: Any,
+    x: Any,
+    weight: Any,
+    *,
+    wanted: tuple[bool, ...],
+    stride: _Ints,
+    padding: _Pairs,
+    dilation: _Ints,
+    groups: int,
+) -> tuple[Any, Any, Any]:
+    if g.is_complex() or not _even(padding):
+        options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        return generic.conv_backward(namespace_of(g), g, x, weight, wanted=wanted, **options)
+    even = tuple([before for before, _ in padding])
+    how = (stride, even, dilation, False, (0,) * len(stride), groups, (wanted[0], wanted[1], any(wanted[2:])))
+    found: tuple[Any, Any, Any] = _aten.convolution_backward(g, x, weight, (weight.shape[0],), *how)
+    return found
 
 
 def channel_sums(x: Any) -> Any:
