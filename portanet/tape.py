@@ -27,7 +27,8 @@ class Rule:
     """How one operation passes a cotangent back: one function ``vjp(xp, g, y, *args, **options)`` per argument.
 
     ``g`` is the cotangent of the result ``y``. An argument whose function is None passes nothing on (an index, a
-    condition). ``joint`` instead is one function that returns the cotangents of all arguments at once.
+    condition). ``joint`` instead is one function that returns the cotangents of all arguments at once; where it has
+    a parameter ``wanted`` by name, it is told of each argument whether its cotangent will be used.
     A rule is the transpose of the derivative, without complex conjugation; see `portanet.autograd`.
     """
 
@@ -37,6 +38,9 @@ class Rule:
         self.name = name
         self.vjps = vjps
         self.joint = joint
+        code = getattr(joint, "__code__", None)
+        names = () if code is None else code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        self.asks = "wanted" in names
 
     @functools.cached_property
     def _read(self) -> frozenset[int] | None:
@@ -221,6 +225,8 @@ def _pass_back(pending: dict[Node, Any], node: Node, g: Any, lift: Any) -> None:
         options = _NO_OPTIONS
     xp = namespace_of(_first(g) if type(g) is list else g)
     if rule.joint is not None:
+        if rule.asks:
+            options = {**options, "wanted": tuple([parent is not None for parent in parents])}
         cotangents = rule.joint(xp, g, y, *args, **options)
         for parent, x, cotangent in zip(parents, args, cotangents, strict=True):
             if parent is not None and cotangent is not None:

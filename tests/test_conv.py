@@ -38,6 +38,9 @@ def agree(name: str, backend: Any, args: Any, options: Any, last: bool = False) 
     wanted = definition(name, *args, **options)
     several = isinstance(wanted, tuple)
     for mine, theirs in zip(found if several else [found], wanted if several else [wanted], strict=True):
+        if theirs is None:
+            assert mine is None
+            continue
         assert tuple(mine.shape) == theirs.shape
         assert to_numpy(mine).dtype == theirs.dtype
         tolerance = 1e-11 if theirs.dtype.itemsize >= 8 else 1e-5
@@ -87,6 +90,8 @@ def convolutions_agree(backend: Any, draw: Draw) -> None:
     agree("conv", backend, (x, weight), draw.how, not draw.last)
     agree("conv_backward_input", backend, (g, weight), draw.how | {"size": draw.size}, draw.last)
     agree("conv_backward_weight", backend, (g, x), draw.how | {"size": draw.kernel}, draw.last)
+    for wanted in ((True, True, True), (False, True), (True, False, False), (False, False, True)):
+        agree("conv_backward", backend, (g, x, weight), draw.how | {"wanted": wanted}, draw.last)
 
 
 SAME = ((7, 18, 12, 11), (5, 18, 3, 3), (7, 5, 12, 11))
@@ -147,6 +152,29 @@ def test_convolutions_of_other_dtypes(dtype, backend):
     agree("conv", backend, (x, w), how)
     agree("conv_backward_input", backend, (g, w), how | {"size": (6, 5)})
     agree("conv_backward_weight", backend, (g, x), how | {"size": (3, 2)})
+    agree("conv_backward", backend, (g, x, w), how | {"wanted": (True, True, True)})
+
+
+def test_of_a_convolution_only_what_is_wanted_is_computed(backend, monkeypatch):
+    """The first layer of a network does not compute the cotangent of its input; nor a frozen one that of its weight."""
+    asked = []
+    own = backend.library.conv_backward
+    watched = lambda *args, wanted, **how: (asked.append(wanted), own(*args, wanted=wanted, **how))[1]  # noqa: E731
+    monkeypatch.setattr(backend.library, "conv_backward", watched)
+    x, weight, bias = [pn.asarray(one) for one in arrays([(2, 3, 5, 5), (4, 3, 3, 3), (4,)], 0)]
+    for leaves in ((weight,), (weight, bias), (x,)):
+        for leaf in leaves:
+            leaf.requires_grad_()
+        pn.sum(F.conv2d(x, weight, bias)).backward()
+        pn.sum(F.conv2d(x, weight)).backward()
+        for leaf in (x, weight, bias):
+            assert (leaf.grad is not None) == any([leaf is one for one in leaves])
+            leaf.requires_grad_(False)
+    assert asked == [
+        *((False, True, False), (False, True, False)),
+        *((False, True, True), (False, True, False)),
+        *((True, False, False), (True, False, False)),
+    ]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -230,6 +258,34 @@ def test_moments_are_exact_where_the_mean_is_large(backend):
         exact = x.astype("float64")
         numpy.testing.assert_allclose(to_numpy(mean), exact.mean(axis=(0, 2, 3)), rtol=2e-6)
         numpy.testing.assert_allclose(to_numpy(variance), exact.var(axis=(0, 2, 3)), rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("kernel", [(1,), (2,), (3,), (1, 1), (2, 2), (3, 3), (1, 4), (2, 1, 2), (2, 2, 2)], ids=str)
+def test_windows_side_by_side_give_to_the_first_of_their_largest(kernel, last, dtype, backend):
+    """Of all sizes, also where values are left over, rows are long, and infinite values are among the equal."""
+    rng = numpy.random.default_rng(0)
+    axes = len(kernel)
+    how = {"kernel": kernel, "stride": kernel, "padding": ((0, 0),) * axes, "dilation": (1,) * axes}
+    for size in (tuple([2 * k for k in kernel]), tuple([2 * k + 1 for k in kernel]), (6,) * (axes - 1) + (301,)):
+        x = rng.integers(0, 3, (2, 3, *size)).astype(dtype)
+        x[x == 2] = numpy.inf
+        agree("max_pool", backend, (x,), how, last)
+        y = definition("max_pool", x, **how)
+        agree("max_pool_backward", backend, (rng.normal(size=y.shape).astype(dtype), y, x), how, last)
+
+
+def test_pytorch_compares_small_windows_by_slices(monkeypatch):
+    from portanet.kernels import torch_images
+
+    with pn.use_backend("torch") as backend:
+        x = raw(numpy.random.default_rng(0).normal(size=(2, 3, 6, 6)))
+        how = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0),) * 2, "dilation": (1, 1)}
+        monkeypatch.setattr(torch_images, "_aten", None)  # its own function, value by value, is not asked
+        monkeypatch.setattr(torch_images.torch, "max_pool2d", None)
+        y = backend.library.max_pool(x, **how)
+        assert tuple(torch_images._places(x, y, (2, 2)).shape) == (2, 3, 3, 3)
 
 
 def test_a_nan_in_a_window_passes(backend):

@@ -13,7 +13,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import portanet as pn
-from portanet import nn
+from portanet import namespace, nn
 from portanet.kernels import generic
 from portanet.library import to_numpy
 from portanet.nn import functional as F
@@ -92,7 +92,8 @@ def test_lstm_kernels_are_their_definitions(size, reverse, dtype, backend):
     )  # fmt: skip
     for states, biases in itertools.product(([h0, c0], [None, None]), ([b, d], [b, None], [None, None])):
         args = (x, *states, w, u, *biases)
-        results = twins(backend, "lstm", args, dtype, reverse=reverse, through=True)
+        with torch.backends.mkldnn.flags(enabled=False):  # whose record is compared below
+            results = twins(backend, "lstm", args, dtype, reverse=reverse, through=True)
         y, _, _, cells, gates = results
         for arrived in ((0,), (1, 2), (0, 1, 2, 3, 4)):
             g = [rng.normal(size=r.shape).astype(dtype) if k in arrived else None for k, r in enumerate(results)]
@@ -101,6 +102,64 @@ def test_lstm_kernels_are_their_definitions(size, reverse, dtype, backend):
             assert (
                 twins(backend, "lstm_backward", back, dtype, reverse=reverse, through=through)[0] is None
             ) != through
+
+
+ONEDNN = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
+
+
+@ONEDNN
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_an_lstm_of_onednn_is_its_definition(size, reverse):
+    rng = rng_of(size, reverse)
+    steps, batch, width_in, width = size
+    arrays = lambda *shapes: [rng.normal(0, 0.5, shape).astype("float32") for shape in shapes]  # noqa: E731
+    x, h0, c0, w, u, b, d = arrays(
+        (batch, steps, width_in), (width, batch), (batch, width), (4 * width, width_in), (4 * width, width),
+        (4 * width,), (4 * width,),
+    )  # fmt: skip
+    x, h0 = x.swapaxes(0, 1), h0.T  # not in one piece
+    g = arrays((steps, batch, width), *[(batch, width)] * 3)
+    with pn.use_backend("torch") as backend:
+        xp, definitions = backend.library, Definitions(backend.library)
+        for states, biases in itertools.product(([h0, c0], [None, None]), ([b, d], [None, d], [None, None])):
+            args = raw((x, *states, w, u, *biases))
+            found, wanted = xp.lstm(*args, reverse=reverse), definitions.lstm(*args, reverse=reverse)
+            assert found[4].ndim == 1
+            assert_alike(found[:3], wanted[:3], "float32")
+            for arrived in ((0,), (1, 2), (3,), (0, 1, 2, 3)):
+                through = arrived != (0,)
+                given = raw([one if k in arrived else None for k, one in enumerate(g)])
+                # In the place of the cells is c, the last of them.
+                of_c = [one for one in given[2:] if one is not None]
+                same = [*given[:2], of_c[0] + of_c[1] if len(of_c) > 1 else of_c[0] if of_c else None, None, None]
+                how = {"reverse": reverse, "through": through}
+                mine = xp.lstm_backward([*given, None], found[0], *found[3:], *args, **how)
+                theirs = definitions.lstm_backward(same, wanted[0], *wanted[3:], *args, **how)
+                assert_alike(mine, theirs, "float32")
+                # The definition reads no record of another's.
+                again = definitions.lstm_backward(same, found[0], *found[3:], *args, **how)
+                assert_alike(again, theirs, "float32")
+            for after, before in zip(args, (x, *states, w, u, *biases), strict=True):
+                assert before is None or (to_numpy(after) == before).all()
+
+
+@ONEDNN
+@pytest.mark.parametrize("biased", [True, False])
+def test_an_lstm_of_onednn_has_second_derivatives(biased):
+    rng = rng_of("second")
+    shapes = [(6, 2, 3), (2, 5), (2, 5), (20, 3), (20, 5), *[(20,), (20,)] * biased]
+    values = [rng.normal(0, 0.5, shape) for shape in shapes]
+
+    def found(dtype: str) -> list[Any]:
+        leaves = [pn.asarray(x.astype(dtype)).requires_grad_() for x in values]
+        y, h, c = namespace.lstm(*leaves)[:3]
+        first = pn.autograd.grad(pn.sum(y * y) + pn.sum(h * c), leaves, create_graph=True)
+        pn.sum(pn.concat([pn.reshape(g * g, (-1,)) for g in first])).backward()
+        return [leaf.grad.numpy() for leaf in leaves]
+
+    with pn.use_backend("torch"):
+        assert_alike(found("float32"), [one.astype("float32") for one in found("float64")], "float32")
 
 
 def test_windows_of_steps_make_no_difference_to_the_way_back(monkeypatch):

@@ -47,6 +47,8 @@ def lstm_backward(
     c0: Any,
     weight_ih: Any,
     weight_hh: Any,
+    bias_ih: Any = None,
+    bias_hh: Any = None,
     *,
     reverse: bool,
     through: bool,

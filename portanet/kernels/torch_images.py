@@ -7,18 +7,20 @@ from typing import Any
 
 import torch
 
+from portanet.kernels._torch_tracing import is_tracing
 from portanet.kernels.generic import convolution as generic
 from portanet.kernels.generic import norm as generic_norm
 from portanet.library import namespace_of
 
 __all__ = [
     "avg_pool", "avg_pool_backward", "batch_norm", "batch_norm_backward", "channel_moments", "channel_sums", "conv",
-    "conv_backward_input", "conv_backward_weight", "max_pool", "max_pool_backward",
+    "conv_backward", "conv_backward_input", "conv_backward_weight", "max_pool", "max_pool_backward",
 ]  # fmt: skip
 
 _Ints = tuple[int, ...]
 _Pairs = tuple[tuple[int, int], ...]
 _aten = torch.ops.aten
+_REAL = (torch.float32, torch.float64)
 
 
 def _even(padding: _Pairs) -> bool:
@@ -68,6 +70,26 @@ def conv_backward_weight(
     return _aten.convolution_backward(g, x, like, *how)[1]
 
 
+def conv_backward(
+    g: Any,
+    x: Any,
+    weight: Any,
+    *,
+    wanted: tuple[bool, ...],
+    stride: _Ints,
+    padding: _Pairs,
+    dilation: _Ints,
+    groups: int,
+) -> tuple[Any, Any, Any]:
+    if g.is_complex() or not _even(padding):
+        options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        return generic.conv_backward(namespace_of(g), g, x, weight, wanted=wanted, **options)
+    even = tuple([before for before, _ in padding])
+    how = (stride, even, dilation, False, (0,) * len(stride), groups, (wanted[0], wanted[1], any(wanted[2:])))
+    found: tuple[Any, Any, Any] = _aten.convolution_backward(g, x, weight, (weight.shape[0],), *how)
+    return found
+
+
 def channel_sums(x: Any) -> Any:
     return torch.sum(x, (0, *range(2, x.ndim)))
 
@@ -93,7 +115,51 @@ def _is_native(kernel: _Ints, padding: _Pairs) -> bool:
     return _even(padding) and all([before <= k // 2 for k, (before, _) in zip(kernel, padding, strict=True)])
 
 
+_TAPS = 9  # of larger windows PyTorch's own function is quick enough
+
+
+def _is_folded(x: Any, kernel: _Ints, stride: _Ints, padding: _Pairs, dilation: _Ints) -> bool:
+    """Whether small windows lie side by side: then whole slices are compared, where PyTorch goes value by value."""
+    plain = kernel == stride and max(dilation) == 1 and not any([before or after for before, after in padding])
+    return plain and math.prod(kernel) <= _TAPS and x.device.type == "cpu" and x.numel() > 0 and not is_tracing()
+
+
+def _folded(x: Any, kernel: _Ints) -> Any:
+    for axis, k in enumerate(kernel, 2):
+        end = x.shape[axis] // k * k
+        before = (slice(None),) * axis
+        y = x[(*before, slice(0, end, k))]
+        for t in range(1, k):
+            y = torch.maximum(y, x[(*before, slice(t, end, k))])
+        x = y
+    return x
+
+
+def _places(x: Any, y: Any, kernel: _Ints) -> Any:
+    """The place of the first of the largest in each window, counted over all spatial axes, where `_is_folded`."""
+    size = x.shape[2:]
+    pitches = [math.prod(size[i + 1 :]) for i in range(len(size))]
+    taps = generic._taps(kernel)
+    flat = [sum([t * pitch for t, pitch in zip(tap, pitches, strict=True)]) for tap in taps]
+    # A byte is the quickest to calculate with, if the last value of a window is no further from the first.
+    small = torch.uint8 if flat[-1] < 256 else torch.int32
+    one = (1,) * len(kernel)
+    open_, steps = None, None
+    for tap, here, further in zip(taps, flat, flat[1:], strict=False):
+        less = x[generic._key(tap, y.shape[2:], kernel, one)] < y
+        open_ = less if open_ is None else open_ & less  # no value so far is the largest
+        step = open_.view(torch.uint8).to(small) * (further - here)
+        steps = step if steps is None else steps.add_(step)
+    first = torch.zeros((), dtype=torch.int64)
+    for n, k, pitch in zip(y.shape[2:], kernel, pitches, strict=True):
+        first = first[..., None] + torch.arange(0, n * k * pitch, k * pitch)
+    return first.expand(y.shape).contiguous() if steps is None else first + steps
+
+
 def max_pool(x: Any, *, kernel: _Ints, stride: _Ints, padding: _Pairs, dilation: _Ints) -> Any:
+    if _is_folded(x, kernel, stride, padding, dilation):
+        y = _folded(x, kernel)
+        return y.clone() if math.prod(kernel) == 1 else y  # windows of one value: not a view of the caller's tensor
     if not _is_native(kernel, padding):
         x, padding = torch.nn.functional.pad(x, [n for p in reversed(padding) for n in p], value=-math.inf), ()
     axes, pads = len(kernel), tuple([before for before, _ in padding]) or (0,) * len(kernel)
@@ -113,7 +179,10 @@ def max_pool_backward(g: Any, y: Any, x: Any, *, kernel: _Ints, stride: _Ints, p
     if axes == 3:
         pool, back = _aten.max_pool3d_with_indices, _aten.max_pool3d_with_indices_backward
     planes = _planes(wide, axes)
-    _, indices = pool(planes, *how)  # which of the equal is the largest is not in y
+    if _is_folded(x, kernel, stride, padding, dilation):
+        indices = _planes(_places(x, y, kernel), axes)
+    else:
+        _, indices = pool(planes, *how)  # which of the equal is the largest is not in y
     dx = _lines(back(_planes(g, axes), planes, *how, indices), axes)
     return dx if native else dx[generic._inside(size, padding)]
 
@@ -156,7 +225,13 @@ def _has_norm(x: Any) -> bool:
     return bool(x.is_floating_point() and x.numel() > 0)
 
 
+_moments: Any = getattr(_aten, "batch_norm_update_stats", None)  # those of PyTorch's own batch norm, quick on the CPU
+
+
 def channel_moments(x: Any) -> tuple[Any, Any]:
+    if _moments is not None and x.dtype in _REAL and x.device.type == "cpu" and x.numel() > 0 and not is_tracing():
+        found: tuple[Any, Any] = _moments(x, None, None, 0.0)
+        return found
     variance, mean = torch.var_mean(x, (0, *range(2, x.ndim)), correction=0)
     return mean, variance
 

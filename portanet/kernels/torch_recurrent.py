@@ -1,4 +1,4 @@
-"""Long short-term memory for PyTorch tensors: few calls a step, all that does not wait for a step done for all at once."""
+"""Long short-term memory for PyTorch tensors: by oneDNN where PyTorch itself would use it, else in few calls a step."""
 
 from __future__ import annotations
 
@@ -6,10 +6,32 @@ from typing import Any
 
 import torch
 
+from portanet.kernels._torch_tracing import is_tracing
 from portanet.kernels.generic import recurrent as generic
 from portanet.library import namespace_of
 
 __all__ = ["lstm", "lstm_backward"]
+
+_layer: Any = getattr(torch.ops.aten, "mkldnn_rnn_layer", None)
+_layer_backward: Any = getattr(torch.ops.aten, "mkldnn_rnn_layer_backward", None)
+_LSTM = 2  # PyTorch's number
+
+
+def _is_native(x: Any, weight_hh: Any) -> bool:
+    """Whether a whole layer is one call of oneDNN's. While a compiler traces its record would have no known size."""
+    if x.dtype is not torch.float32 or x.device.type != "cpu" or _layer is None or _layer_backward is None:
+        return False
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled) or is_tracing():
+        return False
+    return x.numel() > 0 and weight_hh.numel() > 0
+
+
+def _native(x: Any, h0: Any, c0: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: Any) -> list[Any]:
+    """The arguments as oneDNN takes them: in one piece each, zeros for those that are not given."""
+    width = weight_hh.shape[1]
+    biases = [x.new_zeros(4 * width) if one is None else one for one in (bias_ih, bias_hh)]
+    states = [x.new_zeros((x.shape[1], width)) if one is None else one for one in (h0, c0)]
+    return [one.contiguous() for one in (x, weight_ih, weight_hh, *biases, *states)]
 
 
 def lstm(
@@ -24,9 +46,13 @@ def lstm(
     reverse: bool = False,
     through: bool = True,
 ) -> tuple[Any, ...]:
+    if _is_native(x, weight_hh):
+        given = _native(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh)
+        y, h, c, record = _layer(*given, reverse, [], _LSTM, weight_hh.shape[1], 1, True, False, False, True)
+        return y, h, c, c, record
     bias = bias_ih if bias_hh is None else bias_hh if bias_ih is None else bias_ih + bias_hh
     steps, batch, width = x.shape[0], x.shape[1], weight_hh.shape[1]
-    # In the order o, i, f, g: the three with a sigmoid are neighbours.
+    # All that does not wait for a step is done for all at once. In the order o, i, f, g: the three with a sigmoid are neighbours.
     turned = None if bias is None else torch.roll(bias, width)
     rows = x.reshape(steps * batch, x.shape[2])  # as one product, also where batches come first in memory
     gates = torch.nn.functional.linear(rows, torch.roll(weight_ih, width, 0), turned).view(steps, batch, 4 * width)
@@ -55,16 +81,24 @@ def lstm_backward(
     c0: Any,
     weight_ih: Any,
     weight_hh: Any,
+    bias_ih: Any = None,
+    bias_hh: Any = None,
     *,
     reverse: bool,
     through: bool,
 ) -> tuple[Any, ...]:
     gy, gh, gc, gcells, ggates = g
+    if gates.ndim == 1:  # oneDNN's record, and the last c for the cells
+        gc = gcells if gc is None else gc if gcells is None else gc + gcells
+        x, *weights, h0, c0 = _native(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh)
+        last = y[0 if reverse else -1]
+        arrived = [None if one is None else one.contiguous() for one in (gy, gh, gc)]
+        how: tuple[Any, ...] = (reverse, _LSTM, y.shape[2], 1, True, True, False, [], False, gates)
+        gx, *of_weights, of_bias, _, gh, gc = _layer_backward(x, *weights, h0, c0, y, last, cells, *arrived, *how)
+        return (gx if through else None), gh, gc, *of_weights, of_bias
     if gcells is not None or ggates is not None:  # only where second derivatives are taken
-        how: dict[str, Any] = {"reverse": reverse, "through": through}
-        return generic.lstm_backward(
-            namespace_of(y), g, y, cells, gates, x, h0, c0, weight_ih, weight_hh, **how
-        )  # fmt: skip
+        options: dict[str, Any] = {"reverse": reverse, "through": through}
+        return generic.lstm_backward(namespace_of(y), g, y, cells, gates, x, h0, c0, weight_ih, weight_hh, **options)
     steps, batch, width = y.shape
     nothing = y.new_zeros((batch, width))
     first = nothing if c0 is None else c0

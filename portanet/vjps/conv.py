@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 
-def _conv_input(xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None, **how: Any) -> Any:
-    return xp.conv_backward_input(g, weight, size=tuple(x.shape[2:]), **how)
-
-
-def _conv_weight(xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None, **how: Any) -> Any:
-    return xp.conv_backward_weight(g, x, size=tuple(weight.shape[2:]), **how)
-
-
-def _conv_bias(xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None, **how: Any) -> Any:
-    return xp.channel_sums(g)
+def _conv(
+    xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None, *, wanted: tuple[bool, ...], **how: Any
+) -> tuple[Any, ...]:
+    found: tuple[Any, ...] = xp.conv_backward(g, x, weight, wanted=wanted, **how)
+    return found[: len(wanted)]
 
 
 def _batch_norm(
@@ -29,7 +24,7 @@ def _batch_norm(
 
 
 VJPS: dict[str, Any] = {
-    "conv": (_conv_input, _conv_weight, _conv_bias),
+    "conv": _conv,
     "max_pool": (lambda xp, g, y, x, **how: xp.max_pool_backward(g, y, x, **how),),
     "avg_pool": (lambda xp, g, y, x, **how: xp.avg_pool_backward(g, size=tuple(x.shape[2:]), **how),),
     "batch_norm": _batch_norm,

@@ -22,7 +22,8 @@ def _lstm(
 ) -> tuple[Any, ...]:
     h, _, _, cells, gates = y
     how = {"reverse": reverse, "through": through}
-    *found, of_bias = xp.lstm_backward(g, h, cells, gates, x, h0, c0, weight_ih, weight_hh, **how)
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    *found, of_bias = xp.lstm_backward(g, h, cells, gates, x, h0, c0, *weights, **how)
     return (*found, of_bias, of_bias)
 
 

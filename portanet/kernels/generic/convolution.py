@@ -124,6 +124,25 @@ def channel_sums(xp: Any, x: Any) -> Any:
     return xp.sum(x, axis=(0, *range(2, x.ndim)), dtype=x.dtype)
 
 
+def conv_backward(
+    xp: Any,
+    g: Any,
+    x: Any,
+    weight: Any,
+    *,
+    wanted: tuple[bool, ...],
+    stride: _Ints,
+    padding: _Pairs,
+    dilation: _Ints,
+    groups: int,
+) -> tuple[Any, Any, Any]:
+    """The cotangents of conv's x, weight and bias from that of its result; None for what is not ``wanted``."""
+    how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    of_x = xp.conv_backward_input(g, weight, size=tuple(x.shape[2:]), **how) if wanted[0] else None
+    of_weight = xp.conv_backward_weight(g, x, size=tuple(weight.shape[2:]), **how) if wanted[1] else None
+    return of_x, of_weight, xp.channel_sums(g) if any(wanted[2:]) else None
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Pooling.
 

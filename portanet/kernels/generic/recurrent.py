@@ -51,6 +51,7 @@ def lstm(
 
     Returns h of all steps (T, N, H), the last h and the last c (N, H); and what the way back needs: c of all steps, and
     the gates (T, 4, N, H) in order o, i, f, g: those with a sigmoid are neighbours, and those in front of c are.
+    A library's own kernel may return the last c and a record of its own, of one axis, in the place of these two.
     """
     bias = bias_ih if bias_hh is None else bias_hh if bias_ih is None else bias_ih + bias_hh
     projected = xp.linear(x, weight_ih, bias)
@@ -79,6 +80,8 @@ def lstm_backward(
     c0: Any,
     weight_ih: Any,
     weight_hh: Any,
+    bias_ih: Any = None,
+    bias_hh: Any = None,
     *,
     reverse: bool,
     through: bool,
@@ -88,6 +91,8 @@ def lstm_backward(
     Returns those of x (None without ``through``), h0, c0, weight_ih, weight_hh and of either bias.
     """
     gy, gh, gc, gcells, ggates = g
+    if gates.ndim == 1:  # a record that only the kernel which made it can read: for second derivatives, computed anew
+        *_, cells, gates = lstm(xp, x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, reverse=reverse)
     steps = y.shape[0]
     nothing = xp.zeros_like(y[0, ...])
     first = nothing if c0 is None else c0
