@@ -303,13 +303,7 @@ def test_a_nan_in_a_window_passes(backend):
 
 torch = pytest.importorskip("torch")
 
-from tests.nn.test_layers import case, compared_step, pair  # noqa: E402
-
-
-def arrays(shapes: Any, seed: int) -> list[Any]:
-    rng = numpy.random.default_rng(seed)
-    return [rng.normal(size=shape) for shape in shapes]
-
+from tests.nn.cases import arrays, case, compared, printed_alike  # noqa: E402
 
 CASES = [
     case("Conv1d", 2, 3, 3, shapes=[(2, 2, 7)]),
@@ -359,20 +353,12 @@ CASES = [
 @pytest.mark.heavy
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_outputs_gradients_and_buffers_are_pytorchs(case, backend):
-    ours, theirs = pair(case)
-    for step in range(2):
-        compared_step(ours, theirs, arrays(case.shapes, seed=step))
-    ours.eval()
-    theirs.eval()
-    compared_step(ours, theirs, arrays(case.shapes, seed=5))
+    compared(case)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_print_out_and_state_are_pytorchs(case):
-    ours, theirs = case.ours(), case.theirs()
-    assert repr(ours) == repr(theirs)
-    state, expected = ours.state_dict(), theirs.state_dict()
-    assert {name: x.shape for name, x in state.items()} == {name: tuple(x.shape) for name, x in expected.items()}
+    printed_alike(case)
 
 
 def test_convolutions_draw_pytorchs_distribution():
