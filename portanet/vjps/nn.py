@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from portanet.kernels.generic.nn import clamped_logs
@@ -61,22 +60,11 @@ def _binary_cross_entropy_target(xp: Any, g: Any, y: Any, p: Any, target: Any) -
     return g * (log_q - log_p)
 
 
-def _linear_input(xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None) -> Any:
-    if x.ndim <= 2:
-        return xp.matmul(g, weight)
-    rows = xp.reshape(g, (math.prod(x.shape[:-1]), weight.shape[0]))  # as one: many small products are slower
-    return xp.reshape(xp.matmul(rows, weight), x.shape)
-
-
-def _linear_weight(xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None) -> Any:
-    if x.ndim != 2:  # all axes but the last are one batch
-        count = math.prod(x.shape[:-1])
-        g, x = xp.reshape(g, (count, weight.shape[0])), xp.reshape(x, (count, weight.shape[1]))
-    return xp.matmul(xp.matrix_transpose(g), x)
-
-
-def _linear_bias(xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None) -> Any:
-    return xp.column_sums(g)
+def _linear(
+    xp: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any = None, *, wanted: tuple[bool, ...]
+) -> tuple[Any, ...]:
+    found: tuple[Any, ...] = xp.linear_backward(g, x, weight, wanted=wanted)
+    return found[: len(wanted)]
 
 
 def _standardized(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], eps: float) -> Any:
@@ -123,7 +111,7 @@ VJPS: dict[str, Any] = {
     "softmax_cross_entropy": _softmax_cross_entropy,
     "sigmoid_cross_entropy": (lambda xp, g, y, x, t: g * (xp.sigmoid(x) - t), lambda xp, g, y, x, t: -g * x),
     "binary_cross_entropy": (_binary_cross_entropy, _binary_cross_entropy_target),
-    "linear": (_linear_input, _linear_weight, _linear_bias),
+    "linear": _linear,
     "standardized": (_standardized,),
     "rows_at": (_rows_at, None),
     "horner": (_horner, _horner_coefficients),

@@ -161,6 +161,22 @@ def linear(xp: Any, x: Any, weight: Any, bias: Any = None) -> Any:
     return y if bias is None else y + bias
 
 
+def linear_backward(xp: Any, g: Any, x: Any, weight: Any, *, wanted: tuple[bool, ...]) -> tuple[Any, Any, Any]:
+    """The cotangents of linear's x, weight and bias from that of its result; None for what is not ``wanted``."""
+    of_x = of_weight = None
+    # All axes but the last as one: many small products are slower.
+    rows = g if x.ndim <= 2 else xp.reshape(g, (math.prod(x.shape[:-1]), weight.shape[0]))
+    if wanted[0]:
+        of_x = xp.matmul(rows, weight)
+        of_x = of_x if x.ndim <= 2 else xp.reshape(of_x, x.shape)
+    if wanted[1]:
+        count = math.prod(x.shape[:-1])
+        of_weight = xp.matmul(
+            xp.matrix_transpose(xp.reshape(rows, (count, weight.shape[0]))), xp.reshape(x, (count, weight.shape[1]))
+        )
+    return of_x, of_weight, xp.column_sums(g) if any(wanted[2:]) else None
+
+
 def column_sums(xp: Any, x: Any) -> Any:
     """The sums over all axes but the last: what a bias, added to each row, gets for a cotangent."""
     return xp.sum(x, axis=tuple(range(x.ndim - 1))) if x.ndim > 1 else x

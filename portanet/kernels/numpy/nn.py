@@ -29,6 +29,14 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return y if y.ndim == x.ndim else y.reshape(*x.shape[:-1], y.shape[-1])
 
 
+def linear_backward(g: Any, x: Any, weight: Any, *, wanted: tuple[bool, ...]) -> tuple[Any, Any, Any]:
+    if x.ndim != 2 or g.size == 0:
+        return generic.linear_backward(namespace_of(g), g, x, weight, wanted=wanted)
+    of_x = np.dot(g, weight) if wanted[0] else None
+    of_weight = np.dot(g.T, x) if wanted[1] else None
+    return of_x, of_weight, column_sums(g) if wanted[-1] and len(wanted) == 3 else None
+
+
 @functools.lru_cache(maxsize=32)
 def _ones(count: int, dtype: Any) -> Any:
     ones = np.ones(count, dtype)
