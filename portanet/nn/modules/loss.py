@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.nn import functional as F
-from portanet.nn.functional.loss import (
+from portanet.nn.functional._losses import (
     KL_REDUCTIONS,
     REDUCTIONS,
     require_positive,
@@ -132,7 +132,7 @@ class CrossEntropyLoss(_Loss):
         self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
     ) -> None:
         super().__init__(reduction)
-        require_smoothing(label_smoothing)
+        require_smoothing("CrossEntropyLoss", label_smoothing)
         self._keep("weight", weight)
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
