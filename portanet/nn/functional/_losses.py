@@ -131,10 +131,13 @@ def class_indices(name: str, xp: Any, target: Any, input: Any) -> Any:
     return xp.astype(target, xp.positions(input, axis=axis).dtype)
 
 
-def require_within(name: str, what: str, array: Any, low: int, high: int, error: type[Exception] = IndexError) -> None:
+def require_within(
+    name: str, what: str, array: Any, low: float, high: float, error: type[Exception] = IndexError
+) -> None:
     """Raise ``error`` where it is known, without waiting for a device, that some element is outside low to high."""
     raw = raw_of(array)
     library = namespace_of(raw)
     if library.known_outside(raw, low, high):
-        seen = f"from {int(library.min(raw))} to {int(library.max(raw))}"
+        number = int if "integer" in dtype_of(raw).kind else float
+        seen = f"from {number(library.min(raw))} to {number(library.max(raw))}"
         raise error(f"{name}: the {what} reach {seen}; they must lie in {low} to {high}.")

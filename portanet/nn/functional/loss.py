@@ -94,9 +94,7 @@ def _huber(xp: Any, error: Any, delta: float) -> Any:
     return cut * (error - 0.5 * cut)
 
 
-def huber_loss(
-    input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None
-) -> Any:
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Any:
     """error**2 / 2 where |error| <= delta, and delta (|error| - delta/2) beyond (Huber 1964).
 
     Arguments, result and errors: `mse_loss`, but the mean is over the elements, whatever the weights; ``delta`` must

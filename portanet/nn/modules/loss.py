@@ -17,7 +17,7 @@ from portanet.tensor import Tensor
 
 __all__ = [
     "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "KLDivLoss", "L1Loss", "MSELoss", "NLLLoss",
-    "SmoothL1Loss",
+    "NLLLoss2d", "SmoothL1Loss",
 ]  # fmt: skip
 
 
@@ -168,6 +168,16 @@ class NLLLoss(_Loss):
 
     def forward(self, input: Any, target: Any) -> Any:
         return F.nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
+
+
+class NLLLoss2d(NLLLoss):
+    """`NLLLoss` under the name that PyTorch once had for images, shapes (N, C, H, W) and (N, H, W); take that.
+
+    >>> import portanet
+    >>> log_p = portanet.log(portanet.full((1, 2, 3, 3), 0.5))
+    >>> portanet.nn.NLLLoss2d()(log_p, portanet.zeros((1, 3, 3), dtype=portanet.int64))
+    tensor(0.6931472)
+    """
 
 
 class BCELoss(_Loss):
