@@ -12,6 +12,12 @@ from portanet.nn.functional.loss import cross_entropy
 __all__ = ["linear_cross_entropy"]
 
 
+def refuse_options(name: str, options: Any) -> None:
+    """Raise ValueError unless ``options``, PyTorch's way to ask for scores piece by piece, are None."""
+    if options is not None:
+        raise ValueError(f"{name}: options={options!r}; the scores are computed in one piece here, leave it out.")
+
+
 def linear_cross_entropy(
     input: Any,
     linear_weight: Any,
@@ -22,10 +28,9 @@ def linear_cross_entropy(
     reduction: str = "mean",
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
+    options: None = None,
 ) -> Any:
     """`cross_entropy` of `linear`: the scores of the classes are input linear_weight^T + linear_bias.
-
-    PyTorch's ``options``, by which it computes the scores piece by piece, are left out.
 
     Args:
         input: real floating, shape (in_features,) or (N, in_features).
@@ -37,6 +42,7 @@ def linear_cross_entropy(
         reduction: as in `cross_entropy`.
         ignore_index: examples with this index count for nothing; None is -100.
         label_smoothing: as in `cross_entropy`.
+        options: kept for PyTorch's sake, which can compute the scores piece by piece; only None is possible.
 
     Returns:
         no axes, or for ``"none"`` the shape of the target of indices; the dtype of the input.
@@ -52,6 +58,7 @@ def linear_cross_entropy(
     tensor(0.6931472)
     """
     name = "linear_cross_entropy"
+    refuse_options(name, options)
     x, w = raw_of(input), raw_of(linear_weight)
     if x.ndim not in (1, 2) or w.ndim < 2 or (x.ndim == 1 and w.ndim > 2):
         raise ValueError(

@@ -11,6 +11,7 @@ from portanet.library import namespace_of
 from portanet.nn import functional as F
 from portanet.nn.functional._adaptive import log_probabilities, target_log_probabilities
 from portanet.nn.functional._losses import require_smoothing
+from portanet.nn.functional.many_classes import refuse_options
 from portanet.nn.module import Module
 from portanet.nn.modules.container import ModuleList, Sequential
 from portanet.nn.modules.linear import Linear
@@ -33,16 +34,15 @@ class LinearCrossEntropyLoss(_Loss):
         weight: a factor for each class, shape (C,), or None; kept as the buffer ``weight``.
         ignore_index: examples with this index count for nothing; None is -100.
         label_smoothing: this part, from 0 to 1, of each target is spread evenly over the classes.
+        options: kept for PyTorch's sake; only None is possible.
 
     Shapes: input (N, in_features) or (in_features,); target as in the function. Parameters: those of ``linear``, a
     `Linear` from in_features to C d1 ... scores.
 
     >>> import portanet
     >>> loss = portanet.nn.LinearCrossEntropyLoss(3, 4, bias=True)
-    >>> loss
-    LinearCrossEntropyLoss(
-      (linear): Linear(in_features=3, out_features=4, bias=True)
-    )
+    >>> loss.linear
+    Linear(in_features=3, out_features=4, bias=True)
     >>> loss(portanet.ones((5, 3)), portanet.asarray([0, 1, 2, 3, 0])).shape
     ()
     """
@@ -60,8 +60,10 @@ class LinearCrossEntropyLoss(_Loss):
         weight: Any = None,
         ignore_index: int | None = None,
         label_smoothing: float = 0.0,
+        options: None = None,
     ) -> None:
         super().__init__(reduction)
+        refuse_options("LinearCrossEntropyLoss", options)
         require_smoothing("LinearCrossEntropyLoss", label_smoothing)
         if weight is not None and tuple(weight.shape) != (num_classes,):
             raise ValueError(
@@ -89,6 +91,14 @@ class LinearCrossEntropyLoss(_Loss):
             reduction=self.reduction,
             ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing,
+        )
+
+    def extra_repr(self) -> str:
+        map_ = self.linear
+        return (
+            f"in_features={map_.in_features}, num_classes={self.num_classes}, out_features={self.out_features}, "
+            f"bias={map_.bias is not None}, reduction={self.reduction}, ignore_index={self.ignore_index}, "
+            f"label_smoothing={self.label_smoothing}, options=None"
         )
 
 
