@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from portanet.kernels.generic.nn import clamped_logs
+from portanet.kernels.generic.nn import clamped_logs, class_mask
 
 
 def _softplus(xp: Any, g: Any, y: Any, x: Any, *, beta: float, threshold: float) -> Any:
@@ -25,19 +25,13 @@ def _log_softmax(xp: Any, g: Any, y: Any, x: Any, *, axis: Any) -> Any:
     return g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True)
 
 
-def _one_hot(xp: Any, x: Any, target: Any) -> Any:
-    """Where along the last axis of ``x`` the class is: truth values of its shape."""
-    places = xp.positions(x, axis=-1)
-    return places == xp.expand_dims(xp.astype(target, places.dtype), axis=-1)
-
-
 def _of_examples(xp: Any, g: Any, target: Any, ignore_index: int) -> Any:
     """The cotangent of each example's loss, 0 for those that are ignored, as a column beside the classes."""
     return xp.expand_dims(xp.where(target == ignore_index, xp.zeros_like(g), g), axis=-1)
 
 
 def _pick_class(xp: Any, g: Any, y: Any, x: Any, target: Any, *, ignore_index: int) -> Any:
-    return xp.where(_one_hot(xp, x, target), _of_examples(xp, g, target, ignore_index), xp.zeros_like(x))
+    return xp.where(class_mask(xp, x, target), _of_examples(xp, g, target, ignore_index), xp.zeros_like(x))
 
 
 def _softmax_cross_entropy(xp: Any, g: Any, y: Any, x: Any, target: Any, **how: Any) -> list[Any]:

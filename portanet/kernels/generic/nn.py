@@ -77,6 +77,12 @@ def known_outside(xp: Any, x: Any, low: float, high: float) -> bool:
     return False
 
 
+def class_mask(xp: Any, x: Any, target: Any) -> Any:
+    """Where along the last axis of ``x`` (..., C) the class of ``target`` (...) is: truth values of its shape."""
+    places = xp.positions(x, axis=-1)
+    return places == xp.expand_dims(xp.astype(target, places.dtype), axis=-1)
+
+
 def pick_class(xp: Any, x: Any, target: Any, *, ignore_index: int) -> Any:
     """``x[..., target]`` along the last axis, 0 where the target is ``ignore_index``, nan where it names no class.
 
@@ -120,8 +126,7 @@ def softmax_cross_entropy_backward(xp: Any, g: Any, p: Any, target: Any, *, igno
     kept = target != ignore_index
     if reduction == "mean":
         g = g / _counted(xp, p, target, ignore_index)
-    places = xp.positions(p, axis=-1)
-    chosen = places == xp.expand_dims(xp.astype(target, places.dtype), axis=-1)
+    chosen = class_mask(xp, p, target)
     of_examples = xp.where(kept, g, xp.zeros_like(g))
     return xp.expand_dims(of_examples, axis=-1) * (p - xp.astype(chosen, p.dtype))
 

@@ -9,64 +9,56 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from portanet.dtypes import int32, int64
 from portanet.nn.functional._arguments import real_namespace, require_broadcast, require_dtype, require_shape, together
 from portanet.nn.functional._checks import dtype_of, raw_of
+from portanet.nn.functional._losses import (
+    KL_REDUCTIONS,
+    REDUCTIONS,
+    alike,
+    class_indices,
+    reduced,
+    require_class_weight,
+    require_positive,
+    require_reduction,
+    require_smoothing,
+    weighted,
+)
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "kl_div", "l1_loss",
     "mse_loss", "nll_loss", "smooth_l1_loss",
 ]  # fmt: skip
 
-REDUCTIONS = ("mean", "sum", "none")
-KL_REDUCTIONS = (*REDUCTIONS, "batchmean")
-
-
-def require_reduction(name: str, reduction: str, allowed: tuple[str, ...] = REDUCTIONS) -> None:
-    """Raise ValueError, listing what there is, unless ``reduction`` is one of ``allowed``."""
-    if reduction not in allowed:
-        raise ValueError(f"{name}: reduction={reduction!r}; expected one of {', '.join(allowed)}.")
-
-
-def require_positive(name: str, what: str, value: float, zero: bool = False) -> None:
-    """Raise ValueError unless ``value`` is above 0, or, with ``zero``, is 0."""
-    if not (value > 0 or (zero and value == 0)):
-        raise ValueError(f"{name}: {what}={value}; expected a number {'>=' if zero else '>'} 0.")
-
-
-def require_smoothing(label_smoothing: float) -> None:
-    """Raise ValueError unless ``label_smoothing`` is from 0 to 1."""
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing={label_smoothing}; expected a number from 0 to 1.")
-
-
-def _reduced(xp: Any, losses: Any, reduction: str) -> Any:
-    if reduction == "mean":
-        return xp.mean(losses)
-    return xp.sum(losses) if reduction == "sum" else losses
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Between two arrays of one shape
 
 
-def _alike(name: str, input: Any, target: Any, reduction: str) -> tuple[Any, Any, Any]:
-    """The library, the input and the target of a loss whose two sides have one shape and dtype, all checked."""
-    require_reduction(name, reduction, KL_REDUCTIONS if name == "kl_div" else REDUCTIONS)
-    input, target = together(name, input, target)
-    xp = real_namespace(name, input)
-    require_shape(name, "target", target, input.shape, input)
-    require_dtype(name, "target", target, input)
-    return xp, input, target
+def _three(name: str, input: Any, target: Any, weight: Any, reduction: str) -> tuple[Any, Any, Any, Any]:
+    """As `alike`, with a weight of the same shape and dtype, or None."""
+    if weight is None:
+        return *alike(name, input, target, reduction), None
+    input, target, weight = together(name, input, target, weight)
+    xp, input, target = alike(name, input, target, reduction)
+    require_shape(name, "weight", weight, input.shape, input)
+    require_dtype(name, "weight", weight, input)
+    return xp, input, target, weight
 
 
-def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
+def _mean_by_weight(xp: Any, losses: Any, weight: Any, reduction: str) -> Any:
+    if weight is None:
+        return reduced(xp, losses, reduction)
+    total = reduced(xp, losses * weight, "sum" if reduction == "mean" else reduction)
+    return total / xp.sum(weight) if reduction == "mean" else total
+
+
+def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Any:
     """The mean squared error: (input - target)**2, averaged over all elements.
 
     Args:
         input: real floating, any shape.
         target: of the same shape and dtype.
         reduction: ``"mean"``, ``"sum"``, or ``"none"`` for the loss of each element.
+        weight: a factor for each element, of the same shape and dtype, or None; the mean is then over the weights.
 
     Returns:
         no axes, or the shape of the input for ``"none"``; the dtype of the input. The mean of nothing is nan.
@@ -79,11 +71,11 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     >>> portanet.nn.functional.mse_loss(portanet.asarray([1.0, 2.0]), portanet.asarray([1.0, 4.0]))
     tensor(2.)
     """
-    xp, input, target = _alike("mse_loss", input, target, reduction)
-    return _reduced(xp, xp.square(input - target), reduction)
+    xp, input, target, weight = _three("mse_loss", input, target, weight, reduction)
+    return _mean_by_weight(xp, xp.square(input - target), weight, reduction)
 
 
-def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
+def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Any:
     """The mean absolute error: |input - target|; the slope is 0 where they are equal.
 
     Arguments, result and errors: `mse_loss`.
@@ -92,8 +84,8 @@ def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Any:
     >>> portanet.nn.functional.l1_loss(portanet.asarray([1.0, 2.0]), portanet.asarray([1.0, 4.0]))
     tensor(1.)
     """
-    xp, input, target = _alike("l1_loss", input, target, reduction)
-    return _reduced(xp, xp.abs(input - target), reduction)
+    xp, input, target, weight = _three("l1_loss", input, target, weight, reduction)
+    return _mean_by_weight(xp, xp.abs(input - target), weight, reduction)
 
 
 def _huber(xp: Any, error: Any, delta: float) -> Any:
@@ -102,18 +94,20 @@ def _huber(xp: Any, error: Any, delta: float) -> Any:
     return cut * (error - 0.5 * cut)
 
 
-def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Any:
     """error**2 / 2 where |error| <= delta, and delta (|error| - delta/2) beyond (Huber 1964).
 
-    Arguments, result and errors: `mse_loss`; ``delta`` must be above 0.
+    Arguments, result and errors: `mse_loss`, but the mean is over the elements, whatever the weights; ``delta`` must
+    be above 0.
 
     >>> import portanet
     >>> portanet.nn.functional.huber_loss(portanet.asarray([1.0, 5.0]), portanet.asarray([0.0, 0.0]), "none", delta=2.0)
     tensor([0.5, 8. ])
     """
     require_positive("huber_loss", "delta", delta)
-    xp, input, target = _alike("huber_loss", input, target, reduction)
-    return _reduced(xp, _huber(xp, input - target, delta), reduction)
+    xp, input, target, weight = _three("huber_loss", input, target, weight, reduction)
+    losses = _huber(xp, input - target, delta)
+    return reduced(xp, losses if weight is None else losses * weight, reduction)
 
 
 def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Any:
@@ -127,9 +121,9 @@ def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: fl
     tensor([0.25, 4.  ])
     """
     require_positive("smooth_l1_loss", "beta", beta, zero=True)
-    xp, input, target = _alike("smooth_l1_loss", input, target, reduction)
+    xp, input, target = alike("smooth_l1_loss", input, target, reduction)
     error = input - target
-    return _reduced(xp, xp.abs(error) if beta == 0 else _huber(xp, error, beta) / beta, reduction)
+    return reduced(xp, xp.abs(error) if beta == 0 else _huber(xp, error, beta) / beta, reduction)
 
 
 def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Any:
@@ -151,7 +145,7 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
     >>> portanet.nn.functional.kl_div(portanet.log(p), q, reduction="batchmean")
     tensor(0.6931472)
     """
-    xp, input, target = _alike("kl_div", input, target, reduction)
+    xp, input, target = alike("kl_div", input, target, reduction, KL_REDUCTIONS)
     # Where the target is 0, log(target) is -inf, and the input may be.
     if log_target:
         p = xp.exp(target)
@@ -162,7 +156,7 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
     losses = p * xp.where(p == 0, xp.zeros_like(p), log_p - input)
     if reduction == "batchmean":
         return xp.sum(losses) / (input.shape[0] if input.ndim else 1)
-    return _reduced(xp, losses, reduction)
+    return reduced(xp, losses, reduction)
 
 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
@@ -188,17 +182,9 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reducti
     """
     name = "binary_cross_entropy"
     input, target, weight = together(name, input, target, weight)
-    xp, input, target = _alike(name, input, target, reduction)
+    xp, input, target = alike(name, input, target, reduction)
     losses = xp.binary_cross_entropy(input, target)
-    return _reduced(xp, _weighted(name, losses, weight, input), reduction)
-
-
-def _weighted(name: str, losses: Any, weight: Any, input: Any) -> Any:
-    if weight is None:
-        return losses
-    require_broadcast(name, "weight", weight, input)
-    require_dtype(name, "weight", weight, input)
-    return losses * weight
+    return reduced(xp, weighted(name, losses, weight, input), reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -225,47 +211,17 @@ def binary_cross_entropy_with_logits(
     """
     name = "binary_cross_entropy_with_logits"
     input, target, weight, pos_weight = together(name, input, target, weight, pos_weight)
-    xp, input, target = _alike(name, input, target, reduction)
+    xp, input, target = alike(name, input, target, reduction)
     losses = xp.sigmoid_cross_entropy(input, target)
     if pos_weight is not None:
         require_broadcast(name, "pos_weight", pos_weight, input)
         require_dtype(name, "pos_weight", pos_weight, input)
         losses = losses + (pos_weight - 1) * target * xp.softplus(-input, beta=1.0, threshold=math.inf)
-    return _reduced(xp, _weighted(name, losses, weight, input), reduction)
+    return reduced(xp, weighted(name, losses, weight, input), reduction)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Between scores of classes and the right class
-
-
-def _class_axis(name: str, input: Any) -> int:
-    """PyTorch's place for the classes: axis 0 of (C,), axis 1 of (N, C, ...)."""
-    if input.ndim == 0:
-        raise ValueError(f"{name}: expected an input of shape (C,) or (N, C, ...), saw one without axes.")
-    return 0 if input.ndim == 1 else 1
-
-
-def _require_class_weight(name: str, weight: Any, input: Any) -> None:
-    if weight is not None:
-        require_shape(name, "weight", weight, (input.shape[_class_axis(name, input)],), input)
-        require_dtype(name, "weight", weight, input)
-
-
-def _indices(name: str, xp: Any, target: Any, input: Any) -> Any:
-    """Class indices, their dtype and shape checked. Whether they name classes is for the kernel to see, which knows
-    where looking costs nothing: on a GPU it would make every step wait."""
-    t, x = raw_of(target), raw_of(input)
-    dtype = dtype_of(t)
-    if "integer" not in dtype.kind:
-        raise TypeError(f"{name}: expected class indices of an integer dtype as target, saw {target.dtype}.")
-    axis = _class_axis(name, x)
-    shape = x.shape[:axis] + x.shape[axis + 1 :]
-    if t.shape != shape:
-        require_shape(name, "target", target, shape, input)
-    if dtype is int64 or dtype is int32:
-        return target
-    # Narrow and unsigned types may not hold ignore_index, and some libraries index by their own integers alone.
-    return xp.astype(target, xp.positions(input, axis=axis).dtype)
 
 
 def _classes_last(xp: Any, x: Any) -> Any:
@@ -277,7 +233,7 @@ def _over_examples(
 ) -> Any:
     """The losses reduced; the mean is over the weights of the examples that are not ignored, as PyTorch has it."""
     if reduction != "mean":
-        return _reduced(xp, losses, reduction)
+        return reduced(xp, losses, reduction)
     if weight is None:
         shares = xp.astype(target != ignore_index, losses.dtype)
     else:
@@ -303,8 +259,8 @@ def nll_loss(input: Any, target: Any, weight: Any = None, *, ignore_index: int =
     require_reduction(name, reduction)
     input, target, weight = together(name, input, target, weight)
     xp = real_namespace(name, input)
-    target = _indices(name, xp, target, input)
-    _require_class_weight(name, weight, input)
+    target = class_indices(name, xp, target, input)
+    require_class_weight(name, weight, input)
     scores = _classes_last(xp, input)
     losses = 0 - xp.pick_class(scores, target, ignore_index=ignore_index)  # not -x: no loss should read -0
     if weight is not None:
@@ -352,14 +308,14 @@ def cross_entropy(
     if reduction not in REDUCTIONS:
         require_reduction(name, reduction)
     if label_smoothing != 0:
-        require_smoothing(label_smoothing)
+        require_smoothing(name, label_smoothing)
     input, target, weight = together(name, input, target, weight)
     xp = real_namespace(name, input)
     if weight is not None:
-        _require_class_weight(name, weight, input)
+        require_class_weight(name, weight, input)
     if dtype_of(raw_of(target)).kind == "real floating":
         return _with_probabilities(xp, input, target, weight, ignore_index, reduction, label_smoothing)
-    target = _indices(name, xp, target, input)
+    target = class_indices(name, xp, target, input)
     scores = _classes_last(xp, input)
     if weight is None and label_smoothing == 0:
         loss, _ = xp.softmax_cross_entropy(scores, target, ignore_index=ignore_index, reduction=reduction)
@@ -392,4 +348,4 @@ def _with_probabilities(
     if label_smoothing > 0:
         p = (1 - label_smoothing) * p + label_smoothing / scores.shape[-1]
     logs = xp.log_softmax(scores, axis=-1)
-    return _reduced(xp, -xp.sum(p * (logs if weight is None else logs * weight), axis=-1), reduction)
+    return reduced(xp, -xp.sum(p * (logs if weight is None else logs * weight), axis=-1), reduction)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.nn import functional as F
-from portanet.nn.functional.loss import (
+from portanet.nn.functional._losses import (
     KL_REDUCTIONS,
     REDUCTIONS,
     require_positive,
@@ -17,7 +17,7 @@ from portanet.tensor import Tensor
 
 __all__ = [
     "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "KLDivLoss", "L1Loss", "MSELoss", "NLLLoss",
-    "SmoothL1Loss",
+    "NLLLoss2d", "SmoothL1Loss",
 ]  # fmt: skip
 
 
@@ -132,7 +132,7 @@ class CrossEntropyLoss(_Loss):
         self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
     ) -> None:
         super().__init__(reduction)
-        require_smoothing(label_smoothing)
+        require_smoothing("CrossEntropyLoss", label_smoothing)
         self._keep("weight", weight)
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
@@ -168,6 +168,16 @@ class NLLLoss(_Loss):
 
     def forward(self, input: Any, target: Any) -> Any:
         return F.nll_loss(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
+
+
+class NLLLoss2d(NLLLoss):
+    """`NLLLoss` under the name that PyTorch once had for images, shapes (N, C, H, W) and (N, H, W); take that.
+
+    >>> import portanet
+    >>> log_p = portanet.log(portanet.full((1, 2, 3, 3), 0.5))
+    >>> portanet.nn.NLLLoss2d()(log_p, portanet.zeros((1, 3, 3), dtype=portanet.int64))
+    tensor(0.6931472)
+    """
 
 
 class BCELoss(_Loss):
