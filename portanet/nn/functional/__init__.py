@@ -3,11 +3,15 @@
 from portanet.nn.functional.activation import *  # noqa: F403
 from portanet.nn.functional.attention import *  # noqa: F403
 from portanet.nn.functional.conv import *  # noqa: F403
+from portanet.nn.functional.distance import *  # noqa: F403
 from portanet.nn.functional.dropout import *  # noqa: F403
 from portanet.nn.functional.linear import *  # noqa: F403
 from portanet.nn.functional.loss import *  # noqa: F403
 from portanet.nn.functional.norm import *  # noqa: F403
 from portanet.nn.functional.pooling import *  # noqa: F403
+from portanet.nn.functional.randomized import *  # noqa: F403
 from portanet.nn.functional.rational import *  # noqa: F403
 from portanet.nn.functional.recurrent import *  # noqa: F403
+from portanet.nn.functional.shrinkage import *  # noqa: F403
+from portanet.nn.functional.shuffle import *  # noqa: F403
 from portanet.nn.functional.sparse import *  # noqa: F403
