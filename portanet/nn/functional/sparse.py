@@ -247,9 +247,9 @@ class _Bags:
 
     def __init__(self, xp: Any, input: Any, offsets: Any, include_last_offset: bool) -> None:
         self.xp = xp
-        self.count = input.shape[0]
         self.bag: Any = None  # the bag of each row of a stretch
         if input.ndim == 2:
+            self.count = input.shape[0]
             if offsets is not None:
                 raise ValueError(
                     f"embedding_bag: offsets are for an input (M,); one of shape {tuple(input.shape)} has a bag a row."
