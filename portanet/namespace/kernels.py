@@ -161,9 +161,9 @@ def standardized(x: Any, *, axis: tuple[int, ...], eps: float) -> Tensor:
     return apply("standardized", x, axis=axis, eps=eps)
 
 
-def rows_at(weight: Any, indices: Any, *, padding_idx: int | None = None) -> Tensor:
+def rows_at(weight: Any, indices: Any, *, padding_idx: int | None = None, by_frequency: bool = False) -> Tensor:
     """The rows of ``weight`` that the integers ``indices`` name; no gradient comes back to row ``padding_idx``."""
-    return apply("rows_at", weight, indices, padding_idx=padding_idx)
+    return apply("rows_at", weight, indices, padding_idx=padding_idx, by_frequency=by_frequency)
 
 
 def horner(x: Any, coefficients: Any) -> Tensor:

@@ -69,11 +69,17 @@ def _standardized(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], eps
     return g / xp.sqrt(xp.var(x, axis=axis, keepdims=True) + eps)
 
 
-def _rows_at(xp: Any, g: Any, y: Any, weight: Any, indices: Any, *, padding_idx: int | None = None) -> Any:
+def _rows_at(
+    xp: Any, g: Any, y: Any, weight: Any, indices: Any, *, padding_idx: int | None = None, by_frequency: bool = False
+) -> Any:
     flat = xp.astype(xp.reshape(indices, (-1,)), xp.positions(weight).dtype)
     g = xp.reshape(g, (flat.shape[0], weight.shape[1]))
     if padding_idx is not None:
         g = xp.where(xp.expand_dims(flat == padding_idx, axis=-1), xp.zeros_like(g), g)
+    if by_frequency:
+        ones = xp.ones_like(xp.astype(flat, g.dtype))
+        counts = xp.scatter_add(xp.astype(xp.zeros_like(xp.positions(weight)), g.dtype), flat, ones)
+        g = g / xp.expand_dims(xp.take(counts, flat), axis=-1)
     return xp.scatter_add(xp.zeros_like(weight), flat, g)
 
 

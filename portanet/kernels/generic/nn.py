@@ -195,8 +195,10 @@ def standardized(xp: Any, x: Any, *, axis: tuple[int, ...], eps: float) -> Any:
     return centred / xp.sqrt(xp.mean(centred * centred, axis=axis, keepdims=True) + eps)
 
 
-def rows_at(xp: Any, weight: Any, indices: Any, *, padding_idx: int | None = None) -> Any:
+def rows_at(xp: Any, weight: Any, indices: Any, *, padding_idx: int | None = None, by_frequency: bool = False) -> Any:
     """The rows of ``weight`` that ``indices`` names. No gradient comes back to row ``padding_idx``.
+
+    With ``by_frequency`` the gradient of each row is divided by how often it is named.
 
     Shapes: weight (n, m), indices (...) of integers; the result (..., m). On the host an index that names no row is an
     IndexError; on a device its row is nan, since an error there would make every step wait.

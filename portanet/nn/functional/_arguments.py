@@ -18,6 +18,19 @@ def real_namespace(name: str, input: Any) -> Any:
     return xp
 
 
+def elementwise_namespace(name: str, input: Any, inplace: bool = False) -> Any:
+    """`real_namespace` for a function that PyTorch can do in place, which raises ValueError here."""
+    if inplace:
+        raise ValueError(f"{name}: inplace=True is not possible: arrays here are never edited; write x = {name}(x).")
+    return real_namespace(name, input)
+
+
+def require_axis(name: str, dim: int, input: Any) -> None:
+    """Raise IndexError unless ``input`` has the axis ``dim``."""
+    if not -input.ndim <= dim < input.ndim:
+        raise IndexError(f"{name}: dim={dim} is not an axis of the input, whose shape is {tuple(input.shape)}.")
+
+
 def together(name: str, input: Any, *others: Any) -> tuple[Any, ...]:
     """The arrays as they are, or all of them as Tensors where one is; None stays None, anything else is refused."""
     if isinstance(input, Tensor):

@@ -10,23 +10,18 @@ import math
 from typing import Any
 
 from portanet.library import namespace_of
-from portanet.nn.functional._arguments import real_namespace, together
+from portanet.nn.functional._arguments import elementwise_namespace as _namespace
+from portanet.nn.functional._arguments import require_axis, together
 from portanet.nn.functional._checks import require_dtype
 
 __all__ = [
-    "celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax", "logsigmoid", "mish",
-    "prelu", "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "tanh",
+    "celu", "elu", "gelu", "glu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax", "logsigmoid",
+    "mish", "prelu", "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softmin", "softplus", "softsign", "tanh",
 ]  # fmt: skip
 
 # Klambauer, Unterthiner, Mayr and Hochreiter 2017: with these, activations tend to mean 0 and variance 1.
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
-
-
-def _namespace(name: str, input: Any, inplace: bool = False) -> Any:
-    if inplace:
-        raise ValueError(f"{name}: inplace=True is not possible: arrays here are never edited; write x = {name}(x).")
-    return real_namespace(name, input)
 
 
 def relu(input: Any, inplace: bool = False) -> Any:
@@ -286,13 +281,41 @@ def softsign(input: Any) -> Any:
     return input / (1 + _namespace("softsign", input).abs(input))
 
 
+def glu(input: Any, dim: int = -1) -> Any:
+    """a sigmoid(b), a and b being the halves of the input along the axis ``dim`` (Dauphin and others 2017).
+
+    Args:
+        input: real floating, of an even length along ``dim``, which is halved.
+        dim: the axis.
+
+    Raises:
+        TypeError: ``input`` is no array, or not real floating.
+        IndexError: ``dim`` is no axis of the input.
+        ValueError: the length along ``dim`` is odd.
+
+    >>> import portanet
+    >>> portanet.nn.functional.glu(portanet.asarray([3.0, 5.0, 0.0, 1000.0]))
+    tensor([1.5, 5. ])
+    """
+    xp = _namespace("glu", input)
+    require_axis("glu", dim, input)
+    dim, length = dim % input.ndim, input.shape[dim]
+    if length % 2:
+        raise ValueError(
+            f"glu: the input's axis {dim} has length {length} (shape {tuple(input.shape)}), which must be even: one half "
+            "is the values, the other their gates."
+        )
+    before, after = (slice(None),) * dim, (slice(None),) * (input.ndim - dim - 1)
+    values = input[(*before, slice(0, length // 2), *after)]
+    return values * xp.sigmoid(input[(*before, slice(length // 2, length), *after)])
+
+
 def _along(name: str, input: Any, dim: int | None, dtype: Any) -> Any:
     """The library and the input of a softmax, ``dim`` having been checked."""
     xp = _namespace(name, input)
     if dim is None:
         raise TypeError(f"{name}: say along which axis it is to sum to 1, as in dim=-1.")
-    if not -input.ndim <= dim < input.ndim:
-        raise IndexError(f"{name}: dim={dim} is not an axis of the input, whose shape is {tuple(input.shape)}.")
+    require_axis(name, dim, input)
     return xp, input if dtype is None else xp.astype(input, dtype)
 
 
@@ -327,3 +350,16 @@ def log_softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Any
     """
     xp, input = _along("log_softmax", input, dim, dtype)
     return xp.log_softmax(input, axis=dim)
+
+
+def softmin(input: Any, dim: int | None = None, *, dtype: Any = None) -> Any:
+    """`softmax` of -x along the axis ``dim``: the smallest number gets the largest share.
+
+    Arguments and errors: `softmax`.
+
+    >>> import portanet
+    >>> portanet.nn.functional.softmin(portanet.asarray([0.0, 1000.0]), dim=0)
+    tensor([1., 0.])
+    """
+    xp, input = _along("softmin", input, dim, dtype)
+    return xp.softmax(-input, axis=dim)

@@ -10,12 +10,14 @@ from portanet.nn.module import Module
 from portanet.nn.parameter import Parameter
 
 __all__ = [
-    "CELU", "ELU", "GELU", "SELU", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "LogSigmoid", "LogSoftmax",
-    "Mish", "PReLU", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Softmax", "Softplus", "Softsign", "Tanh",
+    "CELU", "ELU", "GELU", "GLU", "SELU", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "LogSigmoid",
+    "LogSoftmax", "Mish", "PReLU", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Softmax", "Softmax2d", "Softmin", "Softplus",
+    "Softsign", "Tanh",
 ]  # fmt: skip
 
 
-def _require_not_in_place(name: str, inplace: bool) -> None:
+def require_not_in_place(name: str, inplace: bool) -> None:
+    """Raise ValueError for ``inplace=True``."""
     if inplace:
         raise ValueError(f"{name}: inplace=True is not possible: arrays here are never edited; leave it out.")
 
@@ -57,7 +59,7 @@ class ReLU(Module):
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
-        _require_not_in_place("ReLU", inplace)
+        require_not_in_place("ReLU", inplace)
 
     def forward(self, input: Any) -> Any:
         return F.relu(input)
@@ -73,7 +75,7 @@ class ReLU6(Module):
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
-        _require_not_in_place("ReLU6", inplace)
+        require_not_in_place("ReLU6", inplace)
 
     def forward(self, input: Any) -> Any:
         return F.relu6(input)
@@ -89,7 +91,7 @@ class LeakyReLU(Module):
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
-        _require_not_in_place("LeakyReLU", inplace)
+        require_not_in_place("LeakyReLU", inplace)
         self.negative_slope = negative_slope
 
     def forward(self, input: Any) -> Any:
@@ -138,7 +140,7 @@ class ELU(Module):
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
-        _require_not_in_place("ELU", inplace)
+        require_not_in_place("ELU", inplace)
         self.alpha = alpha
 
     def forward(self, input: Any) -> Any:
@@ -158,7 +160,7 @@ class SELU(Module):
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
-        _require_not_in_place("SELU", inplace)
+        require_not_in_place("SELU", inplace)
 
     def forward(self, input: Any) -> Any:
         return F.selu(input)
@@ -174,7 +176,7 @@ class CELU(Module):
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
-        _require_not_in_place("CELU", inplace)
+        require_not_in_place("CELU", inplace)
         self.alpha = alpha
 
     def forward(self, input: Any) -> Any:
@@ -216,7 +218,7 @@ class SiLU(Module):
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
-        _require_not_in_place("SiLU", inplace)
+        require_not_in_place("SiLU", inplace)
 
     def forward(self, input: Any) -> Any:
         return F.silu(input)
@@ -232,7 +234,7 @@ class Mish(Module):
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
-        _require_not_in_place("Mish", inplace)
+        require_not_in_place("Mish", inplace)
 
     def forward(self, input: Any) -> Any:
         return F.mish(input)
@@ -280,7 +282,7 @@ class Hardtanh(Module):
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
-        _require_not_in_place("Hardtanh", inplace)
+        require_not_in_place("Hardtanh", inplace)
         self.min_val = min_val
         self.max_val = max_val
 
@@ -301,7 +303,7 @@ class Hardsigmoid(Module):
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
-        _require_not_in_place("Hardsigmoid", inplace)
+        require_not_in_place("Hardsigmoid", inplace)
 
     def forward(self, input: Any) -> Any:
         return F.hardsigmoid(input)
@@ -317,7 +319,7 @@ class Hardswish(Module):
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
-        _require_not_in_place("Hardswish", inplace)
+        require_not_in_place("Hardswish", inplace)
 
     def forward(self, input: Any) -> Any:
         return F.hardswish(input)
@@ -370,6 +372,63 @@ class LogSoftmax(Module):
 
     def forward(self, input: Any) -> Any:
         return F.log_softmax(input, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class Softmin(Module):
+    """`Softmax` of -x along the axis ``dim``: the smallest number gets the largest share. Shape and dtype stay.
+
+    >>> import portanet
+    >>> portanet.nn.Softmin(dim=-1)(portanet.asarray([0.0, 1000.0]))
+    tensor([1., 0.])
+    """
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Any) -> Any:
+        return F.softmin(input, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class Softmax2d(Module):
+    """`Softmax` over the channels, at each place of an image. Shapes: (N, C, H, W) or (C, H, W), which stay.
+
+    Raises:
+        ValueError: the input has neither four axes nor three.
+
+    >>> import portanet
+    >>> portanet.nn.Softmax2d()(portanet.zeros((4, 1, 2)))[:, 0, 0]
+    tensor([0.25, 0.25, 0.25, 0.25])
+    """
+
+    def forward(self, input: Any) -> Any:
+        if input.ndim not in (3, 4):
+            raise ValueError(f"Softmax2d: expected (N, C, H, W) or (C, H, W), saw shape {tuple(input.shape)}.")
+        return F.softmax(input, -3)
+
+
+class GLU(Module):
+    """a sigmoid(b), a and b being the halves along the axis ``dim``: see `portanet.nn.functional.glu`.
+
+    Shapes: (..., 2 n, ...) -> (..., n, ...).
+
+    >>> import portanet
+    >>> portanet.nn.GLU()(portanet.asarray([3.0, 5.0, 0.0, 1000.0]))
+    tensor([1.5, 5. ])
+    """
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Any) -> Any:
+        return F.glu(input, self.dim)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
