@@ -565,12 +565,12 @@ WRONG = {
         pn.ones((5, 2, 4))
     ),
     r"batch, steps, 3\).*saw \(5,\)": lambda: nn.LSTM(3, 4, batch_first=True)(pn.ones((5,))),
-    r"no step or no sequence \(shape \(0, 2, 3\)\)": lambda: nn.LSTM(3, 4)(pn.ones((0, 2, 3))),
+    r"no step \(shape \(0, 2, 3\)\)": lambda: nn.LSTM(3, 4)(pn.ones((0, 2, 3))),
     r"hx\[1\] has shape \(1, 3, 4\), expected \(1, 2, 4\)": lambda: nn.LSTM(3, 4)(
         pn.ones((5, 2, 3)), (pn.ones((1, 2, 4)), pn.ones((1, 3, 4)))
     ),
     r"hx must be a pair": lambda: nn.LSTM(3, 4)(pn.ones((5, 2, 3)), pn.ones((1, 2, 4))),
-    r"proj_size=2 is not built": lambda: nn.LSTM(3, 4, proj_size=2),
+    r"proj_size must lie in 0 to 3": lambda: nn.LSTM(3, 4, proj_size=4),
     r"hidden_size must be a positive integer, saw 0": lambda: nn.LSTM(3, 0),
     r"dropout must be a probability from 0 to 1, saw 1.5": lambda: nn.LSTM(3, 4, 2, dropout=1.5),
     r"2 layers in 1 direction need 4 parameters each, 8 in all; there are 4": lambda: F.lstm(

@@ -10,4 +10,5 @@ from portanet.nn.functional.norm import *  # noqa: F403
 from portanet.nn.functional.pooling import *  # noqa: F403
 from portanet.nn.functional.rational import *  # noqa: F403
 from portanet.nn.functional.recurrent import *  # noqa: F403
+from portanet.nn.functional.recurrent_cells import *  # noqa: F403
 from portanet.nn.functional.sparse import *  # noqa: F403

@@ -12,5 +12,6 @@ from portanet.nn.modules.normalization import *  # noqa: F403
 from portanet.nn.modules.pooling import *  # noqa: F403
 from portanet.nn.modules.rational import *  # noqa: F403
 from portanet.nn.modules.recurrent import *  # noqa: F403
+from portanet.nn.modules.recurrent_cells import *  # noqa: F403
 from portanet.nn.modules.sparse import *  # noqa: F403
 from portanet.nn.modules.transformer import *  # noqa: F403
