@@ -579,7 +579,6 @@ WRONG = {
     r"embed_dim must be a positive multiple of num_heads.*embed_dim=6, num_heads=4": lambda: nn.MultiheadAttention(
         6, 4
     ),
-    r"add_bias_kv and add_zero_attn are not built": lambda: nn.MultiheadAttention(6, 2, add_bias_kv=True),
     r"dropout must be a probability from 0 to below 1": lambda: nn.MultiheadAttention(6, 2, dropout=1.0),
     r"shapes \(5, 2, 6\), \(5, 2, 4\), \(5, 2, 6\); expected \(L, N, 6\)": lambda: nn.MultiheadAttention(6, 2)(
         pn.ones((5, 2, 6)), pn.ones((5, 2, 4)), pn.ones((5, 2, 6))

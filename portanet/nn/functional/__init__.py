@@ -6,6 +6,7 @@ from portanet.nn.functional.conv import *  # noqa: F403
 from portanet.nn.functional.dropout import *  # noqa: F403
 from portanet.nn.functional.linear import *  # noqa: F403
 from portanet.nn.functional.loss import *  # noqa: F403
+from portanet.nn.functional.multihead import *  # noqa: F403
 from portanet.nn.functional.norm import *  # noqa: F403
 from portanet.nn.functional.pooling import *  # noqa: F403
 from portanet.nn.functional.rational import *  # noqa: F403

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from portanet.library import device_of, namespace_of
+from portanet.library import namespace_of
 from portanet.nn.functional._checks import common_namespace, raw_of, require_dtype
+from portanet.nn.functional._constants import constant_like
 from portanet.nn.functional.dropout import dropout as dropped
-from portanet.tensor import Tensor
 
 ACTIVATIONS = ("tanh", "relu")
 
@@ -62,13 +62,6 @@ def host_lengths(name: str, lengths: Any, batch: int, steps: int) -> list[int]:
     return found
 
 
-def integers(like: Any, values: Any) -> Any:
-    """Whole numbers of the host as an array in the library and on the device of ``like``."""
-    raw = raw_of(like)
-    made = namespace_of(raw).asarray(values, device=device_of(raw))
-    return Tensor(made) if isinstance(like, Tensor) else made
-
-
 @dataclass(frozen=True)
 class Ragged:
     """Where sequences of several lengths lie in x (T, N, ...): behind their ends it holds what must not be looked at.
@@ -85,7 +78,7 @@ class Ragged:
     def of(cls, x: Any, lengths: list[int]) -> Ragged:
         xp = namespace_of(x)
         count = x.shape[0] * x.shape[1]
-        ends, column = integers(x, lengths), xp.positions(x, axis=1)
+        ends, column = constant_like(x, lengths), xp.positions(x, axis=1)
         time = xp.expand_dims(xp.positions(x, axis=0), axis=1)
         seen = time < ends
         rows = xp.where(seen, ends - 1 - time, time) * x.shape[1] + column

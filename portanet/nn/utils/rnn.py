@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from portanet.library import device_of, namespace_of
 from portanet.namespace import asarray, concat, permute_dims, reshape, stack, take
-from portanet.nn.functional._recurrence import host_lengths, integers
+from portanet.nn.functional._constants import constant_like
+from portanet.nn.functional._recurrence import host_lengths
 from portanet.tensor import Tensor
 
 __all__ = [
@@ -113,7 +114,7 @@ def repacked(like: PackedSequence, x: Any, batch_first: bool = False) -> PackedS
         for t, size in enumerate(like.batch_sizes)
         for k in range(size)
     ]
-    return like._replace(data=take(flat, integers(flat, rows), axis=0))
+    return like._replace(data=take(flat, constant_like(flat, rows), axis=0))
 
 
 def pad_packed_sequence(
@@ -157,8 +158,8 @@ def pad_packed_sequence(
         rows = [[row[n] for row in rows] for n in range(batch)]
     flat = [row for one in rows for row in one]
     padding = _padding(data, (1, *data.shape[1:]), padding_value)
-    found = take(concat([data, padding]), integers(data, flat), axis=0)
-    return reshape(found, (len(rows), len(rows[0]), *data.shape[1:])), integers(data, sequence.lengths())
+    found = take(concat([data, padding]), constant_like(data, flat), axis=0)
+    return reshape(found, (len(rows), len(rows[0]), *data.shape[1:])), constant_like(data, sequence.lengths())
 
 
 def pad_sequence(
