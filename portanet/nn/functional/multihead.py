@@ -101,7 +101,10 @@ def multi_head_attention_forward(
     inputs = [query] if alone else [query, key, value]
     if single:
         inputs = [xp.expand_dims(x, axis=0) for x in inputs]
-        key_padding_mask = None if key_padding_mask is None else xp.expand_dims(key_padding_mask, axis=0)
+        if key_padding_mask is not None:
+            keys = key.shape[0] if static_k is None else static_k.shape[1]
+            _check_mask("key_padding_mask", key_padding_mask, query, [(keys,)])
+            key_padding_mask = xp.expand_dims(key_padding_mask, axis=0)
     elif not batch_first:
         inputs = [xp.permute_dims(x, (1, 0, 2)) for x in inputs]
     q, k, v = inputs * 3 if alone else inputs
@@ -118,7 +121,13 @@ def multi_head_attention_forward(
 
 
 def _check(
-    name: str, inputs: Sequence[Any], width: int, heads: int, weights: Sequence[Any], out_weight: Any, batch_first: bool
+    name: str,
+    inputs: Sequence[Any],
+    width: int,
+    heads: int,
+    weights: tuple[Any, ...],
+    out_weight: Any,
+    batch_first: bool,
 ) -> None:
     """Raise ValueError or TypeError unless the inputs go with the parameters and with each other."""
     if any([weight is None for weight in weights]):
@@ -174,7 +183,7 @@ def _attended(
     if added:
         mask, causal = _widened(xp, query, source, mask, causal, added), False
     keep = dropout_factors(query, (batch, heads, length, keys + added), dropout_p)
-    how = {"causal": causal, "scale": 1 / math.sqrt(width // heads)}
+    how: dict[str, Any] = {"causal": causal, "scale": 1 / math.sqrt(width // heads)}
     whole = len(in_weights) == 1 and query is key and key is value
     if whole and not added and static == (None, None):
         x = linear(query, in_weights[0], in_bias)

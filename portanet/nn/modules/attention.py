@@ -131,12 +131,12 @@ class MultiheadAttention(Module):
         query, key, value, padding, attn_mask = [x if x is None else _tensor(x) for x in given]
         if alone:
             key = value = query
-        weights = [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
         return F.multi_head_attention_forward(
             query, key, value, self.embed_dim, self.num_heads, self.in_proj_weight, self.in_proj_bias, self.bias_k,
             self.bias_v, self.add_zero_attn, self.dropout, self.out_proj.weight, self.out_proj.bias, self.training,
-            padding, need_weights, attn_mask, self.in_proj_weight is None, *weights, None, None, average_attn_weights,
-            is_causal, batch_first=self.batch_first,
+            padding, need_weights, attn_mask, self.in_proj_weight is None, self.q_proj_weight,
+            self.k_proj_weight, self.v_proj_weight, None, None, average_attn_weights, is_causal,
+            batch_first=self.batch_first,
         )  # fmt: skip
 
     def extra_repr(self) -> str:
