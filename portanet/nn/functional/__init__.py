@@ -9,6 +9,7 @@ from portanet.nn.functional.loss import *  # noqa: F403
 from portanet.nn.functional.multihead import *  # noqa: F403
 from portanet.nn.functional.norm import *  # noqa: F403
 from portanet.nn.functional.pooling import *  # noqa: F403
+from portanet.nn.functional.position import *  # noqa: F403
 from portanet.nn.functional.rational import *  # noqa: F403
 from portanet.nn.functional.recurrent import *  # noqa: F403
 from portanet.nn.functional.recurrent_cells import *  # noqa: F403

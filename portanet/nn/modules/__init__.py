@@ -10,6 +10,7 @@ from portanet.nn.modules.linear import *  # noqa: F403
 from portanet.nn.modules.loss import *  # noqa: F403
 from portanet.nn.modules.normalization import *  # noqa: F403
 from portanet.nn.modules.pooling import *  # noqa: F403
+from portanet.nn.modules.position import *  # noqa: F403
 from portanet.nn.modules.rational import *  # noqa: F403
 from portanet.nn.modules.recurrent import *  # noqa: F403
 from portanet.nn.modules.recurrent_cells import *  # noqa: F403
