@@ -624,12 +624,12 @@ WRONG = {
         pn.ones((5, 2, 4))
     ),
     r"batch, steps, 3\).*saw \(5,\)": lambda: nn.LSTM(3, 4, batch_first=True)(pn.ones((5,))),
-    r"no step or no sequence \(shape \(0, 2, 3\)\)": lambda: nn.LSTM(3, 4)(pn.ones((0, 2, 3))),
+    r"no step \(shape \(0, 2, 3\)\)": lambda: nn.LSTM(3, 4)(pn.ones((0, 2, 3))),
     r"hx\[1\] has shape \(1, 3, 4\), expected \(1, 2, 4\)": lambda: nn.LSTM(3, 4)(
         pn.ones((5, 2, 3)), (pn.ones((1, 2, 4)), pn.ones((1, 3, 4)))
     ),
     r"hx must be a pair": lambda: nn.LSTM(3, 4)(pn.ones((5, 2, 3)), pn.ones((1, 2, 4))),
-    r"proj_size=2 is not built": lambda: nn.LSTM(3, 4, proj_size=2),
+    r"proj_size must lie in 0 to 3": lambda: nn.LSTM(3, 4, proj_size=4),
     r"hidden_size must be a positive integer, saw 0": lambda: nn.LSTM(3, 0),
     r"dropout must be a probability from 0 to 1, saw 1.5": lambda: nn.LSTM(3, 4, 2, dropout=1.5),
     r"2 layers in 1 direction need 4 parameters each, 8 in all; there are 4": lambda: F.lstm(
@@ -638,7 +638,6 @@ WRONG = {
     r"embed_dim must be a positive multiple of num_heads.*embed_dim=6, num_heads=4": lambda: nn.MultiheadAttention(
         6, 4
     ),
-    r"add_bias_kv and add_zero_attn are not built": lambda: nn.MultiheadAttention(6, 2, add_bias_kv=True),
     r"dropout must be a probability from 0 to below 1": lambda: nn.MultiheadAttention(6, 2, dropout=1.0),
     r"shapes \(5, 2, 6\), \(5, 2, 4\), \(5, 2, 6\); expected \(L, N, 6\)": lambda: nn.MultiheadAttention(6, 2)(
         pn.ones((5, 2, 6)), pn.ones((5, 2, 4)), pn.ones((5, 2, 6))

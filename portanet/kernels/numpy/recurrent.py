@@ -231,6 +231,6 @@ class _WayBack:
         given[..., :size] = self.x[start:stop]
         given[0, :, size:-1] = self.y[start - 1] if start else self.h0
         given[1:, :, size:-1] = self.y[start : stop - 1]
-        np.add(self.sums, np.matmul(flat.T, given.reshape(count * batch, -1), out=self.part), out=self.sums)
+        np.add(self.sums, np.matmul(flat.T, given.reshape(count * batch, given.shape[2]), out=self.part), out=self.sums)
         if self.gx is not None:
             np.matmul(flat, self.weight_ih, out=self.gx[start:stop].reshape(count * batch, size))

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from portanet.kernels.generic.attention import attention_scores, unpacked
 from portanet.nn.functional._checks import common_namespace, dtype_of, raw_of, require_dtype
 from portanet.nn.functional.dropout import dropout_mask
-from portanet.nn.functional.linear import linear
 from portanet.tensor import Tensor
 
 __all__ = ["scaled_dot_product_attention"]
@@ -22,6 +20,7 @@ def scaled_dot_product_attention(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
 ) -> Any:
     """softmax(Q K^T scale + mask) V, the softmax over the keys. Vaswani and others 2017, "Attention is all you need".
 
@@ -34,6 +33,9 @@ def scaled_dot_product_attention(
         dropout_p: the probability with which each weight is set to 0, the others being divided by 1 - p.
         is_causal: whether query i sees the keys 0 to i alone; not together with ``attn_mask``.
         scale: what the products are multiplied with; None: 1 / sqrt(E).
+        enable_gqa: whether the heads, the third axis from the end, may be fewer in keys and values than in queries: each of
+            theirs then serves as many neighbouring heads of the queries. Ainslie and others 2023, "GQA: training
+            generalized multi-query Transformer models from multi-head checkpoints".
 
     Returns:
         of shape (..., L, V). A query that sees no key gets zeros.
@@ -55,6 +57,11 @@ def scaled_dot_product_attention(
     require_dtype(f"{name}'s key", key, query)
     require_dtype(f"{name}'s value", value, query)
     shapes = f"query {tuple(q.shape)}, key {tuple(k.shape)}, value {tuple(v.shape)}"
+    if enable_gqa:
+        _check_groups(name, shapes, q, k, v)
+        if q.shape[-3] != k.shape[-3]:
+            how: dict[str, Any] = {"dropout_p": dropout_p, "is_causal": is_causal, "scale": scale}
+            return _in_groups(query, key, value, attn_mask, **how)
     if min(q.ndim, k.ndim, v.ndim) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ValueError(f"{name}: {shapes}; expected (..., L, E), (..., S, E), (..., S, V).")
     lead = _broadcast(name, shapes, *[tuple(x.shape[:-2]) for x in (q, k, v)])
@@ -62,11 +69,34 @@ def scaled_dot_product_attention(
         if is_causal:
             raise ValueError(f"{name}: give attn_mask or is_causal=True, not both.")
         lead = _check_mask(name, attn_mask, query, (*lead, q.shape[-2], k.shape[-2]))
-    keep = _keep(query, (*lead, q.shape[-2], k.shape[-2]), dropout_p)
+    keep = dropout_factors(query, (*lead, q.shape[-2], k.shape[-2]), dropout_p)
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
     return common_namespace(query, key, value, attn_mask).attention(
         query, key, value, attn_mask, keep, causal=is_causal, scale=scale
     )[0]
+
+
+def _check_groups(name: str, shapes: str, q: Any, k: Any, v: Any) -> None:
+    if min(q.ndim, k.ndim, v.ndim) < 3 or k.shape[-3] != v.shape[-3] or q.shape[-3] % max(k.shape[-3], 1):
+        raise ValueError(
+            f"{name}(enable_gqa=True): {shapes}; expected (..., heads, L, E), (..., groups, S, E), (..., groups, S, V), the "
+            "heads a multiple of the groups."
+        )
+
+
+def _in_groups(query: Any, key: Any, value: Any, mask: Any, **how: Any) -> Any:
+    """Attention where several heads of the queries share one of keys and values: these get an axis of length 1."""
+    xp = common_namespace(query, key, value, mask)
+    *lead, heads, length, size = raw_of(query).shape
+    groups = raw_of(key).shape[-3]
+    query = xp.reshape(query, (*lead, groups, heads // groups, length, size))
+    key, value = xp.expand_dims(key, axis=-3), xp.expand_dims(value, axis=-3)
+    if mask is not None and mask.ndim > 2:
+        *front, count, rows, columns = mask.shape
+        shape = (groups, heads // groups) if count == heads else (count, 1)
+        mask = xp.reshape(mask, (*front, *shape, rows, columns))
+    found = scaled_dot_product_attention(query, key, value, mask, **how)
+    return xp.reshape(found, (*found.shape[:-4], heads, length, found.shape[-1]))
 
 
 def _broadcast(name: str, what: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -90,7 +120,7 @@ def _check_mask(name: str, mask: Any, query: Any, shape: tuple[int, ...]) -> tup
     return full[:-2]
 
 
-def _keep(like: Any, shape: tuple[int, ...], p: float) -> Any:
+def dropout_factors(like: Any, shape: tuple[int, ...], p: float) -> Any:
     """The factors that dropout multiplies the weights with, or None."""
     if not 0 <= p < 1:
         raise ValueError(f"attention: the probability of dropout must lie in [0, 1), saw {p}.")
@@ -98,61 +128,3 @@ def _keep(like: Any, shape: tuple[int, ...], p: float) -> Any:
         return None
     mask = dropout_mask(raw_of(like), shape, p)
     return Tensor(mask) if isinstance(like, Tensor) else mask
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Several heads.
-
-
-def multi_head_attention(
-    query: Any,
-    key: Any,
-    value: Any,
-    num_heads: int,
-    in_weights: tuple[Any, ...],
-    in_bias: Any,
-    out_weight: Any,
-    out_bias: Any,
-    mask: Any = None,
-    causal: bool = False,
-    dropout_p: float = 0.0,
-    need_weights: bool = False,
-) -> tuple[Any, Any]:
-    """Attention in ``num_heads`` heads between linear maps: query (N, L, E), key (N, S, K), value (N, S, V) -> (N, L, E).
-
-    ``in_weights``: one (3E, E) for all three where the inputs are as wide as each other, else three (E, ...). ``mask``
-    broadcasts to (N, num_heads, L, S), as in `scaled_dot_product_attention`. The second result: the weights (N,
-    num_heads, L, S) if they are needed.
-    """
-    xp = common_namespace(query, out_weight)
-    batch, length, _ = query.shape
-    width = raw_of(out_weight).shape[0]
-    keep = _keep(query, (batch, num_heads, length, key.shape[1]), dropout_p)
-    scale = 1 / math.sqrt(width // num_heads)
-    how = {"causal": causal, "scale": scale}
-    if len(in_weights) == 1 and query is key and key is value:
-        x = linear(query, in_weights[0], in_bias)
-        merged, logs = xp.packed_attention(x, mask, keep, heads=num_heads, **how)
-        q, k = unpacked(xp, x, num_heads)[:2] if need_weights else (None, None)
-    else:
-        q, k, v = _projected(xp, (query, key, value), num_heads, width, in_weights, in_bias)
-        out, logs = xp.attention(q, k, v, mask, keep, **how)
-        merged = xp.reshape(xp.permute_dims(out, (0, 2, 1, 3)), (batch, length, width))
-    weights = None
-    if need_weights:
-        scores = attention_scores(xp, q, k, mask, causal, scale)
-        weights = xp.exp(scores - xp.expand_dims(logs, axis=-1))
-        weights = weights if keep is None else weights * keep
-    return linear(merged, out_weight, out_bias), weights
-
-
-def _projected(xp: Any, inputs: Any, heads: int, width: int, weights: Any, bias: Any) -> list[Any]:
-    """Queries, keys and values, each (N, heads, L, D), by a linear map each."""
-    found = []
-    for j, x in enumerate(inputs):
-        rows = slice(j * width, (j + 1) * width)
-        weight = weights[0][rows, :] if len(weights) == 1 else weights[j]
-        y = linear(x, weight, None if bias is None else bias[rows])
-        y = xp.reshape(y, (*x.shape[:2], heads, width // heads))
-        found.append(xp.permute_dims(y, (0, 2, 1, 3)))
-    return found

@@ -15,9 +15,11 @@ from portanet.nn.modules.many_classes import *  # noqa: F403
 from portanet.nn.modules.margin_losses import *  # noqa: F403
 from portanet.nn.modules.normalization import *  # noqa: F403
 from portanet.nn.modules.pooling import *  # noqa: F403
+from portanet.nn.modules.position import *  # noqa: F403
 from portanet.nn.modules.randomized import *  # noqa: F403
 from portanet.nn.modules.rational import *  # noqa: F403
 from portanet.nn.modules.recurrent import *  # noqa: F403
+from portanet.nn.modules.recurrent_cells import *  # noqa: F403
 from portanet.nn.modules.shrinkage import *  # noqa: F403
 from portanet.nn.modules.shuffle import *  # noqa: F403
 from portanet.nn.modules.sparse import *  # noqa: F403

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from portanet.dtypes import bool_
-from portanet.namespace import (
-    empty,
-    expand_dims,
-    full_like,
-    logical_and,
-    logical_not,
-    mean,
-    permute_dims,
-    reshape,
-    squeeze,
-    where,
-    zeros_like,
-)
+from portanet.namespace import empty
+from portanet.nn import functional as F
 from portanet.nn import init
-from portanet.nn.functional._checks import require_dtype
-from portanet.nn.functional.attention import multi_head_attention
 from portanet.nn.module import Module
 from portanet.nn.modules.linear import Linear
 from portanet.nn.parameter import Parameter
@@ -39,8 +24,8 @@ class MultiheadAttention(Module):
         num_heads: the number of heads, each of width E / num_heads.
         dropout: the probability with which each weight is set to 0 in training, from 0 to below 1.
         bias: whether the linear maps add a bias.
-        add_bias_kv: only False; True is a ValueError.
-        add_zero_attn: only False; True is a ValueError.
+        add_bias_kv: whether every query sees one more key and value, which are parameters.
+        add_zero_attn: whether every query sees one more key and value of zeros.
         kdim: the length of the last axis of the keys; None: E.
         vdim: that of the values; None: E.
         batch_first: whether the batch is the first axis instead of the second.
@@ -53,7 +38,8 @@ class MultiheadAttention(Module):
     values, True where a query must *not* see a key, or numbers that are added. ``is_causal``: query i sees the keys up to
     i, which an ``attn_mask`` given as well is taken to say too. Parameters: ``in_proj_weight`` (3E, E), or where kdim or
     vdim differ ``q_proj_weight`` (E, E), ``k_proj_weight`` (E, kdim) and ``v_proj_weight`` (E, vdim), at the start
-    uniform as by Glorot; ``in_proj_bias`` (3E,), 0 at the start; ``out_proj``, a Linear.
+    uniform as by Glorot; ``in_proj_bias`` (3E,), 0 at the start; with ``add_bias_kv`` ``bias_k`` and ``bias_v`` (1, 1, E),
+    normal as by Glorot; ``out_proj``, a Linear. See `portanet.nn.functional.multi_head_attention_forward`.
 
     Raises:
         ValueError: an argument out of range; an input or a mask of another shape.
@@ -69,6 +55,11 @@ class MultiheadAttention(Module):
 
     in_proj_weight: Parameter | None
     in_proj_bias: Parameter | None
+    q_proj_weight: Parameter | None
+    k_proj_weight: Parameter | None
+    v_proj_weight: Parameter | None
+    bias_k: Parameter | None
+    bias_v: Parameter | None
 
     def __init__(
         self,
@@ -92,19 +83,20 @@ class MultiheadAttention(Module):
             )
         if not 0 <= dropout < 1:
             raise ValueError(f"MultiheadAttention: dropout must be a probability from 0 to below 1, saw {dropout}.")
-        if add_bias_kv or add_zero_attn:
-            raise ValueError("MultiheadAttention: add_bias_kv and add_zero_attn are not built; leave them out.")
         self.embed_dim = embed_dim
         self.num_heads = num_heads
+        self.head_dim = embed_dim // num_heads
         self.dropout = dropout
         self.kdim = embed_dim if kdim is None else kdim
         self.vdim = embed_dim if vdim is None else vdim
         self.batch_first = batch_first
+        self.add_zero_attn = add_zero_attn
         alike = self.kdim == embed_dim and self.vdim == embed_dim
         apart = {"q_proj_weight": embed_dim, "k_proj_weight": self.kdim, "v_proj_weight": self.vdim}
         shapes: dict[str, Any] = {name: None if alike else (embed_dim, size) for name, size in apart.items()}
         shapes["in_proj_weight"] = (3 * embed_dim, embed_dim) if alike else None
         shapes["in_proj_bias"] = (3 * embed_dim,) if bias else None
+        shapes |= dict.fromkeys(("bias_k", "bias_v"), (1, 1, embed_dim) if add_bias_kv else None)
         for name, shape in shapes.items():
             value = None if shape is None else Parameter(empty(shape, device=device, dtype=dtype))
             self.register_parameter(name, value)
@@ -113,16 +105,15 @@ class MultiheadAttention(Module):
 
     def reset_parameters(self) -> None:
         """Draw the weights in front anew, and set the biases to 0."""
-        for weight in self._in_weights():
-            init.xavier_uniform_(weight)
+        for weight in (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight):
+            if weight is not None:
+                init.xavier_uniform_(weight)
         for bias in (self.in_proj_bias, self.out_proj.bias):
             if bias is not None:
                 init.zeros_(bias)
-
-    def _in_weights(self) -> tuple[Any, ...]:
-        if self.in_proj_weight is not None:
-            return (self.in_proj_weight,)
-        return self.q_proj_weight, self.k_proj_weight, self.v_proj_weight
+        for bias in (self.bias_k, self.bias_v):
+            if bias is not None:
+                init.xavier_normal_(bias)
 
     def forward(
         self,
@@ -135,72 +126,18 @@ class MultiheadAttention(Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Any, Any]:
-        alone = query is key and key is value
         given = (query, key, value, key_padding_mask, attn_mask)
+        alone = query is key and key is value
         query, key, value, padding, attn_mask = [x if x is None else _tensor(x) for x in given]
-        self._check(query, key, value)
-        single = query.ndim == 2
-        inputs = [query] if alone else [query, key, value]
-        if single:
-            inputs = [expand_dims(x, axis=0) for x in inputs]
-            padding = None if padding is None else expand_dims(padding, axis=0)
-        elif not self.batch_first:
-            inputs = [permute_dims(x, (1, 0, 2)) for x in inputs]
-        q, k, v = inputs * 3 if alone else inputs
-        mask = self._mask(q, k, padding, None if is_causal else attn_mask)
-        result, weights = multi_head_attention(
-            q, k, v, self.num_heads, self._in_weights(), self.in_proj_bias, self.out_proj.weight, self.out_proj.bias,
-            mask, is_causal, self.dropout if self.training else 0.0, need_weights,
+        if alone:
+            key = value = query
+        return F.multi_head_attention_forward(
+            query, key, value, self.embed_dim, self.num_heads, self.in_proj_weight, self.in_proj_bias, self.bias_k,
+            self.bias_v, self.add_zero_attn, self.dropout, self.out_proj.weight, self.out_proj.bias, self.training,
+            padding, need_weights, attn_mask, self.in_proj_weight is None, self.q_proj_weight,
+            self.k_proj_weight, self.v_proj_weight, None, None, average_attn_weights, is_causal,
+            batch_first=self.batch_first,
         )  # fmt: skip
-        if weights is not None and average_attn_weights:
-            weights = mean(weights, axis=1)
-        if single:
-            return squeeze(result, axis=0), None if weights is None else squeeze(weights, axis=0)
-        return (result if self.batch_first else permute_dims(result, (1, 0, 2))), weights
-
-    def _check(self, query: Any, key: Any, value: Any) -> None:
-        """Raise ValueError or TypeError unless the inputs go with the parameters and with each other."""
-        widths = (self.embed_dim, self.kdim, self.vdim)
-        shapes = [tuple(x.shape) for x in (query, key, value)]
-        place = 0 if self.batch_first else 1
-        fits = len(shapes[0]) in (2, 3) and all([len(shape) == len(shapes[0]) for shape in shapes])
-        fits = fits and all([shape[-1] == width for shape, width in zip(shapes, widths, strict=True)])
-        fits = fits and shapes[1][:-1] == shapes[2][:-1]
-        if not fits or (len(shapes[0]) == 3 and shapes[0][place] != shapes[1][place]):
-            order = "(N, L, {}), (N, S, {}), (N, S, {})" if self.batch_first else "(L, N, {}), (S, N, {}), (S, N, {})"
-            raise ValueError(
-                f"MultiheadAttention(embed_dim={self.embed_dim}, num_heads={self.num_heads}): query, key and value have "
-                f"shapes {', '.join(map(str, shapes))}; expected {order.format(*widths)}, or all without N."
-            )
-        for x in (query, key, value):
-            require_dtype("MultiheadAttention", x, self.out_proj.weight)
-
-    def _mask(self, q: Any, k: Any, padding: Any, attn: Any) -> Any:
-        """Both masks as one that broadcasts to (N, heads, L, S): True where a query sees a key, or numbers to add."""
-        batch, length, keys = q.shape[0], q.shape[1], k.shape[1]
-        masks = []
-        if padding is not None:
-            self._check_mask("key_padding_mask", padding, q, [(batch, keys)])
-            masks.append(reshape(padding, (batch, 1, 1, keys)))
-        if attn is not None:
-            self._check_mask("attn_mask", attn, q, [(length, keys), (batch * self.num_heads, length, keys)])
-            lead = (1, 1) if attn.ndim == 2 else (batch, self.num_heads)
-            masks.append(reshape(attn, (*lead, length, keys)))
-        if not masks:
-            return None
-        if all([mask.dtype is bool_ for mask in masks]):
-            seen = [logical_not(mask) for mask in masks]
-            return seen[0] if len(seen) == 1 else logical_and(*seen)
-        added = [_as_numbers(mask, q) for mask in masks]
-        return added[0] if len(added) == 1 else added[0] + added[1]
-
-    def _check_mask(self, what: str, mask: Any, q: Any, shapes: list[tuple[int, ...]]) -> None:
-        if tuple(mask.shape) not in shapes:
-            raise ValueError(
-                f"MultiheadAttention: {what} has shape {tuple(mask.shape)}, expected {' or '.join(map(str, shapes))}."
-            )
-        if mask.dtype is not bool_:
-            require_dtype(f"MultiheadAttention's {what}", mask, q)
 
     def extra_repr(self) -> str:
         return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}"
@@ -208,11 +145,3 @@ class MultiheadAttention(Module):
 
 def _tensor(x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else Tensor(x)
-
-
-def _as_numbers(mask: Tensor, like: Tensor) -> Tensor:
-    """A mask as numbers to add: -inf where truth values hide."""
-    if mask.dtype is not bool_:
-        return mask
-    zeros = zeros_like(mask, dtype=like.dtype)
-    return where(mask, full_like(zeros, -math.inf), zeros)
