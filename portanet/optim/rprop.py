@@ -37,7 +37,7 @@ def rprop_update(
     zero = xp.zeros_like(p)
     # Signs, not their product, which may sink to 0 in float32.
     agreed = xp.sign(g) * xp.sign(state.get("prev", zero))
-    size = state["step_size"] if "step_size" in state else xp.full_like(p, lr)
+    size = state["step_size"] if "step_size" in state else zero + lr
     factor = xp.where(agreed > 0, zero + etas[1], xp.where(agreed < 0, zero + etas[0], zero + 1))
     size = xp.minimum(xp.maximum(size * factor, zero + step_sizes[0]), zero + step_sizes[1])
     g = xp.where(agreed < 0, zero, g)

@@ -54,8 +54,16 @@ def test_on_numpy_a_parameter_without_gradient_is_left_alone(case):
         prove(make, batches(STEPS))
 
 
-@pytest.mark.parametrize("library", ["jax", "torch"])
-@pytest.mark.parametrize("case", FULL, ids=named)
+# PyTorch's compiler takes seconds for each: of those that it traces, those whose rules are most unlike Adam's.
+TRACED = [
+    (case, library)
+    for case in FULL
+    for library in ("jax", "torch")
+    if library == "jax" or case[0] in ("NAdam", "RAdam", "ASGD", "Rprop", "Adafactor")
+]
+
+
+@pytest.mark.parametrize(("case", "library"), TRACED, ids=lambda x: x if isinstance(x, str) else named(x))
 def test_compilers_trace_it_or_are_told_why_not(case, library):
     pytest.importorskip(library)
     name, options = case
