@@ -1,6 +1,7 @@
 """Optimizers: from gradients to new values of parameters. One update rule a file, PyTorch's names."""
 
 from portanet.optim import lr_scheduler as lr_scheduler
+from portanet.optim import swa_utils as swa_utils
 from portanet.optim.adadelta import Adadelta as Adadelta
 from portanet.optim.adafactor import Adafactor as Adafactor
 from portanet.optim.adagrad import Adagrad as Adagrad
@@ -19,5 +20,5 @@ from portanet.optim.sgd import SGD as SGD
 
 __all__ = [
     "ASGD", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Muon", "NAdam", "Optimizer",
-    "RAdam", "RMSprop", "Rprop", "lr_scheduler",
+    "RAdam", "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
 ]  # fmt: skip
