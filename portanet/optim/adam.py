@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.optim.checks import require_fraction, require_nonnegative
+from portanet.optim.moments import moments, shrunk
 from portanet.optim.optimizer import Optimizer
 from portanet.optim.state import State
 
@@ -36,27 +37,15 @@ def adam_update(
         u <- max(u, v)  with amsgrad, else v
         p <- p - lr m / (1 - beta1**t) / (sqrt(u / (1 - beta2**t)) + eps)
     """
-    beta1, beta2 = betas
-    if maximize:
-        g = -g
-    if weight_decay and decoupled_weight_decay:
-        p = p * (1 - lr * weight_decay)
-    elif weight_decay:
-        g = g + weight_decay * p
-    if "step" not in state:
-        zero = xp.zeros_like(p)
-        state = {"step": 0, "exp_avg": zero, "exp_avg_sq": zero}
-    t = state["step"] + 1
-    m = beta1 * state["exp_avg"] + (1 - beta1) * g
-    v = beta2 * state["exp_avg_sq"] + (1 - beta2) * (g * g)
-    state = {**state, "step": t, "exp_avg": m, "exp_avg_sq": v}
+    p, g = shrunk(p, g, lr, weight_decay, decoupled_weight_decay, maximize)
+    t, m, v, state = moments(xp, p, g, state, betas)
     if amsgrad:
         u = state.get("max_exp_avg_sq")
         v = v if u is None else xp.maximum(u, v)
         state["max_exp_avg_sq"] = v
     # The corrections are numbers, so they cost nothing: the root of the second stands before the fraction and by eps.
-    root = (1 - beta2**t) ** 0.5
-    rate = lr / (1 - beta1**t) * root
+    root = (1 - betas[1] ** t) ** 0.5
+    rate = lr / (1 - betas[0] ** t) * root
     return p - rate * m / (xp.sqrt(v) + eps * root), state
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from portanet.library import is_array
 from portanet.tensor import Tensor
 
-__all__ = ["require_fraction", "require_nonnegative"]
+__all__ = ["require_fraction", "require_nonnegative", "require_real", "require_within"]
 
 
 def require_nonnegative(where: str, group: dict[str, Any], *names: str) -> None:
@@ -25,11 +25,27 @@ def require_fraction(where: str, group: dict[str, Any], name: str, count: int = 
         raise ValueError(f"{where}: {name}={group[name]}; expected {expected} from 0 up to, not including, 1.")
 
 
-def require_numbers(where: str, group: dict[str, Any], names: list[str]) -> None:
+def require_within(where: str, group: dict[str, Any], name: str, low: float, high: float) -> None:
+    """Raise ValueError unless a hyperparameter lies between two numbers, or is one of them."""
+    if not low <= group[name] <= high:
+        raise ValueError(f"{where}: {name}={group[name]}; it must lie between {low} and {high}.")
+
+
+def require_real(where: str, group: dict[str, Any]) -> None:
+    """Raise TypeError where a parameter of the group is complex."""
+    for i, p in enumerate(group["params"]):
+        if p.dtype.kind == "complex floating":
+            raise TypeError(
+                f"{where}: parameter {i} of the group is {p.dtype}; its rule looks at whole parameters, which have to "
+                "be real. Give it to another optimizer, or keep the real and imaginary part as two parameters."
+            )
+
+
+def require_numbers(where: str, group: dict[str, Any], names: list[str], texts: tuple[str, ...] = ()) -> None:
     """Raise TypeError where a hyperparameter is an array or text: Python numbers alone never widen float32."""
     for name in names:
         for value in group[name] if isinstance(group[name], tuple) else (group[name],):
-            if isinstance(value, (str, Tensor)) or is_array(value):
+            if isinstance(value, Tensor) or is_array(value) or (isinstance(value, str) and name not in texts):
                 raise TypeError(f"{where}: {name} is {seen(value)}; give a Python number, for example float(x).")
 
 

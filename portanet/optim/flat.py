@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from portanet.library import PYTHON_SCALARS
+from portanet.library import PYTHON_SCALARS, namespace_of
 from portanet.optim.optimizer import Optimizer
 from portanet.plan.flat import Flat
 from portanet.tensor import Tensor
@@ -37,7 +37,9 @@ class GroupStep:
         self.optimizer, self.group, self.params = optimizer, group, params
         self.values, self.gradients, self.given = values, gradients, given
         self.states: dict[str, Flat] = {}
-        self.in_place = optimizer._in_place(values.whole) if all(given) else None
+        self.elementwise = optimizer.elementwise
+        # A rule that looks at the shape or the norm of a parameter must see each one as it is.
+        self.in_place = optimizer._in_place(values.whole) if self.elementwise and all(given) else None
 
     def __call__(self) -> None:
         optimizer = self.optimizer
@@ -53,9 +55,12 @@ class GroupStep:
                 return
         for i, p in enumerate(self.params):
             if self.given[i]:
-                optimizer._advance(p, self.gradients.parts[i], optimizer.state.get(p, {}), options)
+                # A rule may keep the gradient itself, whose memory here is written to at the next call: give it a copy.
+                g = namespace_of(self.values.whole).copy(self.gradients.parts[i])
+                optimizer._advance(p, g, optimizer.state.get(p, {}), options)
                 p._raw = self.values.put(i, p._raw)
-        self._gathered()  # what the first step of a rule keeps may be the gradient's own memory
+        if self.in_place is not None:
+            self._gathered()
 
     def _gathered(self) -> dict[str, Any] | None:
         """The arrays of the state brought to flat memory where they are not; the numbers of it, or None where the

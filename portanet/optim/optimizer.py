@@ -71,6 +71,9 @@ class Optimizer:
     (``sgd_update``) uses that. It is called without ``xp``. With one more underscore at its end (``sgd_update_``) the
     function writes into the arrays that it is given, and returns whether it could.
 
+    A rule that looks at a whole parameter, at its shape or its norm, says ``elementwise = False`` beside it: all the
+    parameters of a group, side by side in one array, are then never given to it as one.
+
     Attributes:
         param_groups: a list of dicts: "params", the hyperparameters, and "param_names" where names were given.
         state: what the rule remembers, by parameter: names to Tensors, or numbers.
@@ -78,6 +81,10 @@ class Optimizer:
 
     rule: ClassVar[Callable[..., tuple[Any, State]]]
     state_names: ClassVar[tuple[str, ...]] = ()  # what the rule may keep; () leaves that open
+    state_numbers: ClassVar[tuple[str, ...]] = ()  # which of these are Python floats: one for the whole parameter
+    elementwise: ClassVar[bool] = True  # whether each element steps by itself, so that parameters may be stepped as one
+    texts: ClassVar[tuple[str, ...]] = ()  # the hyperparameters that are the names of things, not numbers
+    untraceable: ClassVar[str] = ""  # why the compiler of a library cannot trace the rule
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self.defaults = {name: plain(value) for name, value in defaults.items()}
@@ -135,11 +142,18 @@ class Optimizer:
             group["param_names"] = names
         if tensors and self.param_groups and ("param_names" in group) != ("param_names" in self.param_groups[0]):
             raise ValueError(f"{self._name}: some groups have named parameters and some have not; name all or none.")
-        require_numbers(self._name, group, list(self.defaults))
+        require_numbers(self._name, group, list(self.defaults), self.texts)
         self.check(group)
         restructured(f"{self._name}.add_param_group()")
         self._groups_of.update({p: len(self.param_groups) for p in tensors})
         self.param_groups.append(group)
+
+    def state_shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """The shapes of those arrays of the state that are not of the parameter's shape, which is ``shape``, by name.
+
+        Asked for where ``elementwise`` is False.
+        """
+        return {}
 
     # -------------------------------------------------------------------------------------------------------- step
 
@@ -313,9 +327,10 @@ class Optimizer:
 
     def _require_agreement(self, p: Any, g: Any, state: State) -> None:
         if g.dtype is not p.dtype or g.shape != p.shape or type(g) is not type(p):
-            require_agreement(self._name, p, "gradient", g)
+            require_agreement(self._name, p, "gradient", g, p.shape)
+        shapes = _NOTHING if self.elementwise else self.state_shapes(p.shape)
         for name, value in state.items():
-            require_agreement(self._name, p, name, raw(value))
+            require_agreement(self._name, p, name, raw(value), shapes.get(name, p.shape))
 
     # ------------------------------------------------------------------------------------------------------- state
 
@@ -378,7 +393,7 @@ class Optimizer:
         if unknown:
             raise ValueError(f"{self._name}: the saved state has entries for {unknown}, which no saved group names.")
         by_place = {places[index]: state for index, state in state_dict["state"].items()}
-        states = fitted(self._name, self.state_names, self._parameters(), by_place)
+        states = self._fitted(by_place)
         groups = [self._merged(group, new) for group, new in zip(self.param_groups, saved, strict=True)]
         for group, new in zip(self.param_groups, groups, strict=True):
             group.update(new)
@@ -394,14 +409,14 @@ class Optimizer:
             )
         given = {name: plain(value) for name, value in saved.items() if name not in ("params", "param_names")}
         merged = {**group, **given}
-        require_numbers(self._name, merged, list(self.defaults))
+        require_numbers(self._name, merged, list(self.defaults), self.texts)
         self.check(merged)
         return merged
 
     def state_arrays(self) -> dict[str, Tensor]:
         """The state as a flat dict of Tensors, as checkpoints hold it: {"0.exp_avg": ..., "0.step": ...}.
 
-        Numbers become whole numbers of no axes. The hyperparameters are not in it: they are plain Python values, in
+        Numbers become arrays of no axes. The hyperparameters are not in it: they are plain Python values, in
         ``state_dict()["param_groups"]``.
 
         >>> import portanet
@@ -413,7 +428,7 @@ class Optimizer:
         >>> optimizer.state_arrays()
         {'0.momentum_buffer': tensor([2.])}
         """
-        return flattened(self._name, self._parameters(), self.state)
+        return flattened(self._name, self.state_numbers, self._parameters(), self.state)
 
     def load_state_arrays(self, arrays: dict[str, Any]) -> None:
         """Take over a state that `state_arrays` gave; the hyperparameters stay as they are.
@@ -432,7 +447,12 @@ class Optimizer:
         {'momentum_buffer': tensor([2.])}
         """
         states = unflattened(self._name, arrays)
-        self._set_states(fitted(self._name, self.state_names, self._parameters(), states))
+        self._set_states(self._fitted(states))
+
+    def _fitted(self, states: dict[int, State]) -> dict[int, State]:
+        parameters = self._parameters()
+        shapes = [self.state_shapes(p.shape) for p in parameters]
+        return fitted(self._name, self.state_names, self.state_numbers, parameters, shapes, states)
 
     def _set_states(self, states: dict[int, State]) -> None:
         parameters = self._parameters()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.optim.checks import require_fraction, require_nonnegative
+from portanet.optim.moments import downhill
 from portanet.optim.optimizer import Optimizer
 from portanet.optim.state import State
 
@@ -35,10 +36,7 @@ def rmsprop_update(
         b <- momentum b + g / (sqrt(w) + eps)
         p <- p - lr b
     """
-    if maximize:
-        g = -g
-    if weight_decay:
-        g = g + weight_decay * p
+    g = downhill(p, g, weight_decay, maximize)
     zero = xp.zeros_like(p)
     v = alpha * state.get("square_avg", zero) + (1 - alpha) * (g * g)
     state = {**state, "step": state.get("step", 0) + 1, "square_avg": v}

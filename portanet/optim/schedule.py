@@ -11,6 +11,23 @@ from portanet.plan.recorder import refuse_while_recording
 __all__ = ["LRScheduler", "Schedule"]
 
 
+def for_each_group(where: str, optimizer: Optimizer, name: str, value: Any) -> list[float]:
+    """An argument that is one number or a list with one for each group, as a list."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{where}: expected an optimizer, saw {type(optimizer).__name__}.")
+    count = len(optimizer.param_groups)
+    if not isinstance(value, (list, tuple)):
+        return [float(value)] * count
+    if len(value) != count:
+        raise ValueError(f"{where}: {name} has {len(value)} entries for {count} groups; give one for each.")
+    return [float(one) for one in value]
+
+
+def attributes(f: Any) -> dict[str, Any] | None:
+    """What is saved of a callable object; None of a function, which its user gives anew."""
+    return None if not hasattr(f, "__dict__") or hasattr(f, "__code__") else dict(f.__dict__)
+
+
 class Schedule:
     """What every schedule has: an optimizer, the rates it set last, and a state that can be saved."""
 
@@ -105,6 +122,13 @@ class LRScheduler(Schedule):
     def get_lr(self) -> list[float]:
         """The learning rate of each group for the epoch ``self.last_epoch``; to be overridden."""
         raise NotImplementedError(f"{type(self).__name__} needs a get_lr().")
+
+    def _restart(self) -> None:
+        """Begin anew, from the rates that the first epoch began with."""
+        self.last_epoch = 0
+        for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = lr
+        self._set(self.get_lr())
 
     def _multiplied(self, factor: float) -> list[float]:
         return [lr * factor for lr in self._rates()]

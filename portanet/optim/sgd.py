@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.optim.checks import require_nonnegative
+from portanet.optim.moments import downhill
 from portanet.optim.optimizer import Optimizer
 from portanet.optim.state import State
 
@@ -33,10 +34,7 @@ def sgd_update(
         g <- g + momentum b  with nesterov, else b
         p <- p - lr g
     """
-    if maximize:
-        g = -g
-    if weight_decay:
-        g = g + weight_decay * p
+    g = downhill(p, g, weight_decay, maximize)
     if momentum:
         b = state.get("momentum_buffer")
         b = g if b is None else momentum * b + (1 - dampening) * g

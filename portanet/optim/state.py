@@ -39,11 +39,11 @@ def as_array(xp: Any, value: Any) -> Any:
     return value if type(value) in libraries or type(value) in PYTHON_SCALARS else xp.asarray(value)
 
 
-def require_agreement(where: str, p: Any, name: str, value: Any) -> None:
-    """Raise TypeError unless an array (a gradient, a state) is like its parameter in library, dtype and shape."""
+def require_agreement(where: str, p: Any, name: str, value: Any, shape: Any) -> None:
+    """Raise TypeError unless an array (a gradient, a state) of this shape is like its parameter in library and dtype."""
     if name == COUNT or not is_array(value):
         return
-    if namespace_of(value) is namespace_of(p) and value.dtype == p.dtype and value.shape == p.shape:
+    if namespace_of(value) is namespace_of(p) and value.dtype == p.dtype and value.shape == shape:
         return
     way = (
         "call zero_grad() and backward() again"
@@ -82,7 +82,14 @@ def _joined(xp: Any, re: Any, im: Any, p: Any) -> Any:
     return xp.astype(as_array(xp, re), p.dtype) + 1j * xp.astype(as_array(xp, im), p.dtype)
 
 
-def fitted(where: str, names: tuple[str, ...], parameters: list[Tensor], states: dict[int, State]) -> dict[int, State]:
+def fitted(
+    where: str,
+    names: tuple[str, ...],
+    numbers: tuple[str, ...],
+    parameters: list[Tensor],
+    shapes: list[dict[str, tuple[int, ...]]],
+    states: dict[int, State],
+) -> dict[int, State]:
     """Saved states, checked against the parameters and the names that are kept, and copied to where they belong."""
     found: dict[int, State] = {}
     for i, state in states.items():
@@ -97,39 +104,51 @@ def fitted(where: str, names: tuple[str, ...], parameters: list[Tensor], states:
                 f"{where}: the state of parameter {i} has {', '.join(strange)}, and {where} keeps "
                 f"{', '.join(names)}: it is another optimizer's state."
             )
-        found[i] = {name: _fit(where, i, parameters[i], name, s) for name, s in state.items() if s is not None}
+        found[i] = {
+            name: _number(name, s) if name in (COUNT, *numbers) else _fit(where, i, parameters[i], shapes[i], name, s)
+            for name, s in state.items()
+            if s is not None
+        }
     return found
 
 
-def _fit(where: str, i: int, p: Tensor, name: str, value: Any) -> Any:
+def _number(name: str, value: Any) -> Any:
+    value = Tensor(raw(value)).item() if is_array(value) else value
+    return int(value) if name == COUNT else float(value)
+
+
+def _fit(where: str, i: int, p: Tensor, shapes: dict[str, tuple[int, ...]], name: str, value: Any) -> Any:
     value = plain(value)
     if not is_array(value):
-        return int(value) if name == COUNT else value
-    saved = Tensor(raw(value))
-    if name == COUNT:
-        return int(saved)
-    if saved.shape != p.shape:
+        return value
+    saved, shape = Tensor(raw(value)), shapes.get(name, p.shape)
+    if saved.shape != shape:
+        wanted = "" if shape == p.shape else f", which needs {shape}"
         raise ValueError(
-            f"{where}: {name} of parameter {i} has shape {saved.shape}, the parameter {p.shape}; build the optimizer "
-            "over the parameters of the same model, in the same order."
+            f"{where}: {name} of parameter {i} has shape {saved.shape}, the parameter {p.shape}{wanted}; build the "
+            "optimizer over the parameters of the same model, in the same order."
         )
     xp = namespace_of(p._raw)
     return Tensor(xp.astype(xp.copy(move(saved._raw, xp, device_of(p._raw))), p._raw.dtype))
 
 
-def flattened(where: str, parameters: list[Tensor], states: dict[Tensor, State]) -> dict[str, Tensor]:
+def flattened(
+    where: str, numbers: tuple[str, ...], parameters: list[Tensor], states: dict[Tensor, State]
+) -> dict[str, Tensor]:
     """The states as one dict of Tensors, by the parameter's position and the state's name: "0.exp_avg"."""
     arrays = {}
     for i, p in enumerate(parameters):
         for name, value in states.get(p, {}).items():
             if not is_array(value):
-                if name != COUNT:
+                if name not in (COUNT, *numbers):
                     raise TypeError(
-                        f"{where}: the state {name!r} is {value!r}; a flat dict holds arrays of the parameter's shape, "
-                        f"and whole numbers under the name {COUNT!r}. Keep it as an array, or use state_dict()."
+                        f"{where}: the state {name!r} is {value!r}; a flat dict holds arrays, a whole number under "
+                        f"the name {COUNT!r}, and the floats that the optimizer names in state_numbers. Keep it as an "
+                        "array, or use state_dict()."
                     )
                 xp = namespace_of(p._raw)
-                value = xp.full((), value, dtype=xp.raw_dtype("int32"), device=device_of(p._raw))
+                kind = xp.raw_dtype("int32" if name == COUNT else "float64")
+                value = xp.full((), value, dtype=kind, device=device_of(p._raw))
             arrays[f"{i}.{name}"] = wrapped(value)
     return arrays
 
