@@ -1,6 +1,7 @@
 """The mathematics of layers and losses as plain functions, under PyTorch's names, on raw arrays and Tensors alike."""
 
 from portanet.nn.functional.activation import *  # noqa: F403
+from portanet.nn.functional.adaptive_pooling import *  # noqa: F403
 from portanet.nn.functional.attention import *  # noqa: F403
 from portanet.nn.functional.conv import *  # noqa: F403
 from portanet.nn.functional.dropout import *  # noqa: F403

@@ -1,6 +1,7 @@
 """The layers, one file a family: each is its state, and one call into `portanet.nn.functional`."""
 
 from portanet.nn.modules.activation import *  # noqa: F403
+from portanet.nn.modules.adaptive_pooling import *  # noqa: F403
 from portanet.nn.modules.attention import *  # noqa: F403
 from portanet.nn.modules.container import *  # noqa: F403
 from portanet.nn.modules.conv import *  # noqa: F403
