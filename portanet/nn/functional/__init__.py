@@ -5,6 +5,7 @@ from portanet.nn.functional.adaptive_pooling import *  # noqa: F403
 from portanet.nn.functional.attention import *  # noqa: F403
 from portanet.nn.functional.conv import *  # noqa: F403
 from portanet.nn.functional.dropout import *  # noqa: F403
+from portanet.nn.functional.fractional_pooling import *  # noqa: F403
 from portanet.nn.functional.linear import *  # noqa: F403
 from portanet.nn.functional.loss import *  # noqa: F403
 from portanet.nn.functional.norm import *  # noqa: F403
@@ -12,3 +13,4 @@ from portanet.nn.functional.pooling import *  # noqa: F403
 from portanet.nn.functional.rational import *  # noqa: F403
 from portanet.nn.functional.recurrent import *  # noqa: F403
 from portanet.nn.functional.sparse import *  # noqa: F403
+from portanet.nn.functional.unpooling import *  # noqa: F403

@@ -7,6 +7,7 @@ from portanet.nn.modules.container import *  # noqa: F403
 from portanet.nn.modules.conv import *  # noqa: F403
 from portanet.nn.modules.dropout import *  # noqa: F403
 from portanet.nn.modules.flatten import *  # noqa: F403
+from portanet.nn.modules.fractional_pooling import *  # noqa: F403
 from portanet.nn.modules.linear import *  # noqa: F403
 from portanet.nn.modules.loss import *  # noqa: F403
 from portanet.nn.modules.normalization import *  # noqa: F403
@@ -15,3 +16,4 @@ from portanet.nn.modules.rational import *  # noqa: F403
 from portanet.nn.modules.recurrent import *  # noqa: F403
 from portanet.nn.modules.sparse import *  # noqa: F403
 from portanet.nn.modules.transformer import *  # noqa: F403
+from portanet.nn.modules.unpooling import *  # noqa: F403
