@@ -17,3 +17,4 @@ from portanet.nn.modules.recurrent import *  # noqa: F403
 from portanet.nn.modules.sparse import *  # noqa: F403
 from portanet.nn.modules.transformer import *  # noqa: F403
 from portanet.nn.modules.unpooling import *  # noqa: F403
+from portanet.nn.modules.upsampling import *  # noqa: F403
