@@ -13,5 +13,6 @@ from portanet.nn.functional.pooling import *  # noqa: F403
 from portanet.nn.functional.rational import *  # noqa: F403
 from portanet.nn.functional.recurrent import *  # noqa: F403
 from portanet.nn.functional.resizing import *  # noqa: F403
+from portanet.nn.functional.sampling import *  # noqa: F403
 from portanet.nn.functional.sparse import *  # noqa: F403
 from portanet.nn.functional.unpooling import *  # noqa: F403
