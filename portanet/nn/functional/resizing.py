@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from portanet.library import namespace_of
@@ -252,7 +253,7 @@ def _keys(x: float) -> float:
 
 
 # How far each filter reaches, and its height at a distance of at most that.
-FILTERS = {
+FILTERS: dict[str, tuple[int, Callable[[float], float]]] = {
     "bilinear": (1, lambda x: 1 - x),
     "bicubic": (2, _keys),
     "lanczos": (3, lambda x: _sinc(x) * _sinc(x / 3)),
