@@ -407,7 +407,6 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
         TypeError,
         "MaxPool2d: expected a real floating dtype, saw int64",
     ),
-    "pool indices": (lambda: nn.MaxPool2d(2, return_indices=True), NotImplementedError, "return_indices=True"),
     "pool window": (lambda: nn.AvgPool2d(5)(images(1, 4, 4)), ValueError, "no window of (5, 5) fits into the input's"),
     "divisor": (lambda: F.avg_pool2d(images(1, 4, 4), 2, divisor_override=0), ValueError, "other than 0"),
     "output size": (lambda: F.adaptive_avg_pool2d(images(1, 4, 4), 0), ValueError, "output_size must be at least 1"),

@@ -1,6 +1,7 @@
 """The layers, one file a family: each is its state, and one call into `portanet.nn.functional`."""
 
 from portanet.nn.modules.activation import *  # noqa: F403
+from portanet.nn.modules.adaptive_pooling import *  # noqa: F403
 from portanet.nn.modules.attention import *  # noqa: F403
 from portanet.nn.modules.container import *  # noqa: F403
 from portanet.nn.modules.conv import *  # noqa: F403
@@ -8,6 +9,7 @@ from portanet.nn.modules.distance import *  # noqa: F403
 from portanet.nn.modules.dropout import *  # noqa: F403
 from portanet.nn.modules.embedding_losses import *  # noqa: F403
 from portanet.nn.modules.flatten import *  # noqa: F403
+from portanet.nn.modules.fractional_pooling import *  # noqa: F403
 from portanet.nn.modules.likelihood_losses import *  # noqa: F403
 from portanet.nn.modules.linear import *  # noqa: F403
 from portanet.nn.modules.loss import *  # noqa: F403
@@ -24,3 +26,5 @@ from portanet.nn.modules.shrinkage import *  # noqa: F403
 from portanet.nn.modules.shuffle import *  # noqa: F403
 from portanet.nn.modules.sparse import *  # noqa: F403
 from portanet.nn.modules.transformer import *  # noqa: F403
+from portanet.nn.modules.unpooling import *  # noqa: F403
+from portanet.nn.modules.upsampling import *  # noqa: F403

@@ -8,8 +8,7 @@ from portanet.nn import functional as F
 from portanet.nn.module import Module
 
 __all__ = [
-    "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "MaxPool1d",
-    "MaxPool2d", "MaxPool3d",
+    "AvgPool1d", "AvgPool2d", "AvgPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "MaxPool1d", "MaxPool2d", "MaxPool3d",
 ]  # fmt: skip
 
 Size = int | tuple[int, ...]
@@ -28,8 +27,6 @@ class _MaxPool(Module):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
-        if return_indices:
-            raise NotImplementedError(f"{type(self).__name__}: return_indices=True is not supported.")
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
@@ -38,7 +35,7 @@ class _MaxPool(Module):
         self.ceil_mode = ceil_mode
 
     def _arguments(self) -> tuple[Any, ...]:
-        return self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+        return self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
 
     def extra_repr(self) -> str:
         return (
@@ -55,7 +52,7 @@ class MaxPool1d(_MaxPool):
         stride: by how much it moves; None: by its length.
         padding: how many places stand before and after, at most half the window; they are never the largest.
         dilation: the distance of the values in a window.
-        return_indices: kept for PyTorch's sake; only False is possible.
+        return_indices: whether to return also where each largest value is, for `MaxUnpool1d`.
         ceil_mode: whether a window that reaches beyond the end counts too, if it begins before.
 
     Shapes: (N, C, L) or (C, L) -> (N, C, L') or (C, L'), L' = (L + 2 padding - dilation (kernel_size - 1) - 1) //
@@ -183,55 +180,71 @@ class AvgPool3d(AvgPool2d):
         return F.avg_pool3d(input, *self._arguments())
 
 
-class AdaptiveAvgPool1d(Module):
-    """Means of windows that cover the last axis and are as many as asked for.
+class LPPool1d(Module):
+    """The norm of each window along the last axis: (sum of x^p)^(1 / p).
 
-    The i-th of m windows over L values reaches from floor(i L / m) to ceil((i + 1) L / m).
+    The numbers are not made positive first: for odd p those of both signs cancel, and the root of a negative sum is
+    nan. No gradient comes back to a window whose sum is 0.
 
     Args:
-        output_size: how many windows, one number for each spatial axis or one for all; None: as many as values.
+        norm_type: the p; infinity gives the largest absolute value.
+        kernel_size: the length of the window.
+        stride: by how much it moves; None: by its length.
+        ceil_mode: whether a window that reaches beyond the end counts too, if it begins before. Its sum is then that
+            of the values in it, times its length over their number.
 
-    Shapes: (N, C, L) or (C, L) -> (N, C, output_size) or (C, output_size).
+    Shapes: (N, C, L) or (C, L) -> (N, C, L') or (C, L'), L' = (L - kernel_size) // stride + 1.
 
     >>> import portanet
-    >>> portanet.nn.AdaptiveAvgPool1d(1)(portanet.asarray([[1.0, 3.0, 5.0]]))
-    tensor([[3.]])
+    >>> portanet.nn.LPPool1d(2, 2)(portanet.asarray([[3.0, 4.0, 0.0, 1.0]]))
+    tensor([[5., 1.]])
     """
 
-    def __init__(self, output_size: Any) -> None:
+    def __init__(
+        self, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False
+    ) -> None:
         super().__init__()
-        self.output_size = output_size
+        self.norm_type = norm_type
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.ceil_mode = ceil_mode
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return self.norm_type, self.kernel_size, self.stride, self.ceil_mode
 
     def forward(self, input: Any) -> Any:
-        return F.adaptive_avg_pool1d(input, self.output_size)
+        return F.lp_pool1d(input, *self._arguments())
 
     def extra_repr(self) -> str:
-        return f"output_size={self.output_size}"
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
 
 
-class AdaptiveAvgPool2d(AdaptiveAvgPool1d):
-    """Means of windows that cover images: `AdaptiveAvgPool1d` with two axes. An output size of 1 is the global mean.
+class LPPool2d(LPPool1d):
+    """The norm of each window of images: `LPPool1d` with two axes.
 
     Shapes: (N, C, H, W) or (C, H, W) -> (N, C, H', W') or (C, H', W').
 
     >>> import portanet
-    >>> portanet.nn.AdaptiveAvgPool2d(1)(portanet.ones((8, 64, 7, 7))).shape
-    (8, 64, 1, 1)
+    >>> portanet.nn.LPPool2d(2, 3)(portanet.ones((8, 6, 27, 27))).shape
+    (8, 6, 9, 9)
     """
 
     def forward(self, input: Any) -> Any:
-        return F.adaptive_avg_pool2d(input, self.output_size)
+        return F.lp_pool2d(input, *self._arguments())
 
 
-class AdaptiveAvgPool3d(AdaptiveAvgPool1d):
-    """Means of windows that cover volumes: `AdaptiveAvgPool1d` with three axes.
+class LPPool3d(LPPool1d):
+    """The norm of each window of volumes: `LPPool1d` with three axes.
 
     Shapes: (N, C, D, H, W) or (C, D, H, W) -> (N, C, D', H', W') or (C, D', H', W').
 
     >>> import portanet
-    >>> portanet.nn.AdaptiveAvgPool3d((1, 2, 2))(portanet.ones((8, 4, 6, 6))).shape
-    (8, 1, 2, 2)
+    >>> portanet.nn.LPPool3d(2, (1, 2, 2))(portanet.ones((8, 4, 6, 6))).shape
+    (8, 4, 3, 3)
     """
 
     def forward(self, input: Any) -> Any:
-        return F.adaptive_avg_pool3d(input, self.output_size)
+        return F.lp_pool3d(input, *self._arguments())
