@@ -4,9 +4,11 @@ from portanet.nn.functional.activation import *  # noqa: F403
 from portanet.nn.functional.attention import *  # noqa: F403
 from portanet.nn.functional.conv import *  # noqa: F403
 from portanet.nn.functional.dropout import *  # noqa: F403
+from portanet.nn.functional.fold import *  # noqa: F403
 from portanet.nn.functional.linear import *  # noqa: F403
 from portanet.nn.functional.loss import *  # noqa: F403
 from portanet.nn.functional.norm import *  # noqa: F403
+from portanet.nn.functional.padding import *  # noqa: F403
 from portanet.nn.functional.pooling import *  # noqa: F403
 from portanet.nn.functional.rational import *  # noqa: F403
 from portanet.nn.functional.recurrent import *  # noqa: F403

@@ -6,9 +6,11 @@ from portanet.nn.modules.container import *  # noqa: F403
 from portanet.nn.modules.conv import *  # noqa: F403
 from portanet.nn.modules.dropout import *  # noqa: F403
 from portanet.nn.modules.flatten import *  # noqa: F403
+from portanet.nn.modules.fold import *  # noqa: F403
 from portanet.nn.modules.linear import *  # noqa: F403
 from portanet.nn.modules.loss import *  # noqa: F403
 from portanet.nn.modules.normalization import *  # noqa: F403
+from portanet.nn.modules.padding import *  # noqa: F403
 from portanet.nn.modules.pooling import *  # noqa: F403
 from portanet.nn.modules.rational import *  # noqa: F403
 from portanet.nn.modules.recurrent import *  # noqa: F403
