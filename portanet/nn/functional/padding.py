@@ -149,7 +149,7 @@ def _bordered(name: str, xp: Any, x: Any, pairs: Pairs, value: Any) -> Any:
     shape = tuple([n + before + after for n, (before, after) in zip(x.shape, widths, strict=True)])
     inside = tuple([slice(before, before + n) for n, (before, _) in zip(x.shape, widths, strict=True)])
     # One number of the library and device of x, though x may have no element: `any` of none is one.
-    one = xp.any(x[(slice(0, 1),) * x.ndim])
+    one = xp.any(x[tuple([slice(0, min(n, 1)) for n in x.shape])])
     one = xp.full_like(one, _in_dtype(name, value, dtype_of(raw_of(x))), dtype=x.dtype)
     return xp.set_at(xp.broadcast_to(one, shape), x, key=inside)
 

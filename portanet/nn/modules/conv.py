@@ -215,7 +215,8 @@ class _ConvTranspose(_Conv):
         wanted = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,)
         wanted = wanted[-self.axes :] if len(wanted) == input.ndim else wanted
         wanted = as_ints(name, "output_size", wanted if len(wanted) == self.axes else output_size, self.axes, 0)
-        least = transposed_size(size, self.kernel_size, self.stride, self.padding, self.dilation)
+        cut = tuple([before for before, _ in self._pairs])
+        least = transposed_size(size, self.kernel_size, self.stride, cut, self.dilation)
         most = tuple([n + s - 1 for n, s in zip(least, self.stride, strict=True)])
         if any([not n <= w <= m for n, w, m in zip(least, wanted, most, strict=True)]):
             raise ValueError(
