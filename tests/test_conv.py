@@ -396,7 +396,7 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "groups": (lambda: nn.Conv2d(3, 4, 3, groups=2), ValueError, "groups=2 must be a whole number that divides"),
     "same, strided": (lambda: nn.Conv2d(3, 4, 3, 2, "same"), ValueError, "padding='same' needs stride 1"),
     "a word": (lambda: nn.Conv2d(3, 4, 3, padding="some"), ValueError, "must be 'valid', 'same'"),
-    "padding mode": (lambda: nn.Conv2d(3, 4, 3, padding_mode="circular"), ValueError, "only 'zeros'"),
+    "padding mode": (lambda: nn.Conv2d(3, 4, 3, padding_mode="some"), ValueError, "must be one of zeros, reflect"),
     "stride 0": (lambda: nn.Conv2d(3, 4, 3, stride=0), ValueError, "stride must be at least 1, saw 0"),
     "half a window": (lambda: nn.Conv2d(3, 4, 2.5), TypeError, "kernel_size must be a whole number or 2 of them"),
     "three for two": (lambda: nn.Conv2d(3, 4, (1, 2, 3)), TypeError, "kernel_size must be a whole number or 2"),

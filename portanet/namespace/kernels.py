@@ -20,8 +20,11 @@ __all__ = [
     "binary_cross_entropy",
     "cofactors",
     "conv",
+    "conv_backward_input",
+    "conv_backward_weight",
     "copy",
     "device_of",
+    "fold",
     "gelu",
     "horner",
     "linear",
@@ -41,6 +44,7 @@ __all__ = [
     "softmax_cross_entropy",
     "softplus",
     "standardized",
+    "unfold",
 ]  # fmt: skip
 
 
@@ -174,6 +178,26 @@ def horner(x: Any, coefficients: Any) -> Tensor:
 def conv(x: Any, weight: Any, bias: Any = None, **how: Any) -> Tensor:
     """Convolution over all axes but the first two; ``stride``, ``padding``, ``dilation`` and ``groups`` by name."""
     return apply("conv", x, weight, bias, **how)
+
+
+def conv_backward_input(g: Any, weight: Any, **how: Any) -> Tensor:
+    """`conv` transposed as a map of its x: what transposed convolutions are; ``size`` and conv's arguments by name."""
+    return apply("conv_backward_input", g, weight, **how)
+
+
+def conv_backward_weight(g: Any, x: Any, **how: Any) -> Tensor:
+    """`conv` transposed as a map of its weight; ``size`` and conv's arguments by name."""
+    return apply("conv_backward_weight", g, x, **how)
+
+
+def unfold(x: Any, **how: Any) -> Tensor:
+    """All windows as columns; ``kernel``, ``stride``, ``padding`` and ``dilation`` by name."""
+    return apply("unfold", x, **how)
+
+
+def fold(x: Any, **how: Any) -> Tensor:
+    """`unfold` transposed: what windows hold, added up; ``size`` and unfold's arguments by name."""
+    return apply("fold", x, **how)
 
 
 def max_pool(x: Any, **how: Any) -> Tensor:

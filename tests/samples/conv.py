@@ -37,6 +37,42 @@ CONVOLUTIONS = [
     Sample("conv", _conv(3, padding=(1, 0, 0)), (signed(1, 1, 2, 3, 3), signed(1, 1, 2, 2, 2)), "three axes"),
 ]
 
+
+def _transposed(axes: int, **how: Any) -> Any:
+    return lambda *args: getattr(F, f"conv_transpose{axes}d")(*args, **how)
+
+
+def _weights(g: Any, x: Any) -> Any:
+    how: dict[str, Any] = {"stride": (2,), "padding": ((1, 1),), "dilation": (1,), "groups": 1}
+    return namespace.conv_backward_weight(g, x, size=(3,), **how)
+
+
+WAYS_BACK = [
+    Sample("conv_backward_input", _transposed(2), (signed(2, 2, 3, 2), signed(2, 3, 2, 3), signed(3))),
+    Sample(
+        "conv_backward_input",
+        _transposed(2, stride=(2, 3), padding=(0, 1), output_padding=(1, 2), groups=2),
+        (signed(1, 4, 2, 3), signed(4, 1, 2, 3)),
+        "all arguments",
+    ),
+    Sample(
+        "conv_backward_input",
+        _transposed(1, dilation=3, output_padding=2),
+        (signed(2, 2, 4), signed(2, 1, 2)),
+        "longer than a stride",
+    ),
+    Sample("conv_backward_weight", _weights, (signed(2, 2, 3), signed(2, 3, 5))),
+]
+
+COLUMNS = [
+    Sample("unfold", lambda x: F.unfold(x, 2) ** 2, (signed(2, 2, 3, 4),)),
+    Sample(
+        "unfold", lambda x: F.unfold(x, (2, 3), dilation=(2, 1), padding=1, stride=2) ** 2, (signed(1, 1, 5, 4),), "all"
+    ),
+    Sample("fold", lambda x: F.fold(x, (3, 4), 2) ** 2, (signed(2, 8, 6),)),
+    Sample("fold", lambda x: F.fold(x, 5, 2, dilation=2, padding=1, stride=2) ** 2, (signed(1, 4, 9),), "all"),
+]
+
 POOLS = [
     Sample("max_pool", lambda x: F.max_pool2d(x, 2) ** 2, (distinct(1, 2, 4, 4),)),
     Sample("max_pool", _padded_pool, (distinct(1, 2, 5, 4),), "overlapping"),
@@ -74,4 +110,4 @@ NORMS = [
     ),
 ]
 
-SAMPLES = [*CONVOLUTIONS, *POOLS, *NORMS]
+SAMPLES = [*CONVOLUTIONS, *WAYS_BACK, *COLUMNS, *POOLS, *NORMS]

@@ -8,6 +8,7 @@ from portanet.nn.functional.ctc import *  # noqa: F403
 from portanet.nn.functional.distance import *  # noqa: F403
 from portanet.nn.functional.dropout import *  # noqa: F403
 from portanet.nn.functional.embedding_losses import *  # noqa: F403
+from portanet.nn.functional.fold import *  # noqa: F403
 from portanet.nn.functional.fractional_pooling import *  # noqa: F403
 from portanet.nn.functional.likelihood_losses import *  # noqa: F403
 from portanet.nn.functional.linear import *  # noqa: F403
@@ -16,6 +17,7 @@ from portanet.nn.functional.many_classes import *  # noqa: F403
 from portanet.nn.functional.margin_losses import *  # noqa: F403
 from portanet.nn.functional.multihead import *  # noqa: F403
 from portanet.nn.functional.norm import *  # noqa: F403
+from portanet.nn.functional.padding import *  # noqa: F403
 from portanet.nn.functional.pooling import *  # noqa: F403
 from portanet.nn.functional.position import *  # noqa: F403
 from portanet.nn.functional.randomized import *  # noqa: F403

@@ -9,6 +9,7 @@ from portanet.nn.modules.distance import *  # noqa: F403
 from portanet.nn.modules.dropout import *  # noqa: F403
 from portanet.nn.modules.embedding_losses import *  # noqa: F403
 from portanet.nn.modules.flatten import *  # noqa: F403
+from portanet.nn.modules.fold import *  # noqa: F403
 from portanet.nn.modules.fractional_pooling import *  # noqa: F403
 from portanet.nn.modules.likelihood_losses import *  # noqa: F403
 from portanet.nn.modules.linear import *  # noqa: F403
@@ -16,6 +17,7 @@ from portanet.nn.modules.loss import *  # noqa: F403
 from portanet.nn.modules.many_classes import *  # noqa: F403
 from portanet.nn.modules.margin_losses import *  # noqa: F403
 from portanet.nn.modules.normalization import *  # noqa: F403
+from portanet.nn.modules.padding import *  # noqa: F403
 from portanet.nn.modules.pooling import *  # noqa: F403
 from portanet.nn.modules.position import *  # noqa: F403
 from portanet.nn.modules.randomized import *  # noqa: F403
