@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from portanet.nn.functional._losses import (
     require_positive,
     require_reduction,
 )
+from portanet.nn.functional.distance import pairwise_distance
 
 __all__ = ["cosine_embedding_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss"]
 
@@ -67,26 +67,6 @@ def cosine_embedding_loss(
     return reduced(xp, losses, reduction)
 
 
-def _distance(xp: Any, a: Any, b: Any, p: float, eps: float) -> Any:
-    """The p-norm of a - b + eps over the last axis; eps keeps the slope of the root finite where a and b coincide."""
-    gaps = xp.abs(a - b + eps)
-    if p == math.inf:
-        return xp.max(gaps, axis=-1)
-    if p == 1:
-        return xp.sum(gaps, axis=-1)
-    if p == 0:
-        return xp.sum(xp.astype(gaps != 0, gaps.dtype), axis=-1)
-    if p == 2:
-        total = xp.sum(gaps * gaps, axis=-1)
-    else:
-        nothing = gaps == 0  # where a power below 1 has an infinite slope
-        powers = xp.where(nothing, xp.ones_like(gaps), gaps) ** p
-        total = xp.sum(xp.where(nothing, xp.zeros_like(gaps), powers), axis=-1)
-    nothing = total == 0
-    root = xp.where(nothing, xp.ones_like(total), total) ** (1 / p)
-    return xp.where(nothing, xp.zeros_like(total), root)
-
-
 def triplet_margin_loss(
     anchor: Any,
     positive: Any,
@@ -136,7 +116,7 @@ def triplet_margin_loss(
     require_dtype(name, "negative", negative, anchor)
 
     def distance(a: Any, b: Any) -> Any:
-        return _distance(xp, a, b, p, eps)
+        return pairwise_distance(a, b, p, eps)
 
     return _triplets(name, xp, (anchor, positive, negative), distance, margin, swap, reduction)
 
