@@ -204,8 +204,9 @@ class EmbeddingBag(_Table):
     ) -> Self:
         """A layer around a table (num_embeddings, embedding_dim) that is there; ``freeze``: not to be trained."""
         size = _size(cls.__name__, embeddings)
-        norms: tuple[Any, ...] = (max_norm, norm_type, scale_grad_by_freq)
-        layer = cls(*size, *norms, mode, sparse, embeddings, include_last_offset, padding_idx)
+        rest: dict[str, Any] = {"mode": mode, "sparse": sparse, "include_last_offset": include_last_offset}
+        norms: dict[str, Any] = {"max_norm": max_norm, "norm_type": norm_type, "scale_grad_by_freq": scale_grad_by_freq}
+        layer = cls(*size, **norms, **rest, _weight=embeddings, padding_idx=padding_idx)
         layer.weight.requires_grad_(not freeze)
         return layer
 
