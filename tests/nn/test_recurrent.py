@@ -382,3 +382,27 @@ def test_what_is_not_packed_is_refused():
         rnn.unpack_sequence(pn.ones(3))
     with pytest.raises(TypeError, match="pad_packed_sequence: expected a PackedSequence, saw Tensor"):
         rnn.pad_packed_sequence(pn.ones(3))
+
+
+@pytest.mark.parametrize("kind", ["GRU", "RNN", "LSTM"])
+def test_a_compiled_step_on_packed_sequences_is_the_step(kind):
+    def losses(compiled: bool) -> list[float]:
+        pn.manual_seed(0)
+        layer = getattr(nn, kind)(3, 4, bidirectional=True)
+        optimizer = pn.optim.SGD(layer.parameters(), lr=0.1)
+
+        def step(x: Any) -> Any:
+            optimizer.zero_grad()
+            y, _ = layer(rnn.pack_padded_sequence(x, [2, 5], enforce_sorted=False))
+            loss = pn.mean(y.data**2)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = pn.compile(step, state=(layer, optimizer)) if compiled else step
+        found = [run(pn.asarray(arrays([(5, 2, 3)], seed)[0].astype("float32"))).item() for seed in range(4)]
+        assert not compiled or run.reason == ""
+        return found
+
+    with pn.use_backend("numpy"):
+        assert losses(True) == losses(False)

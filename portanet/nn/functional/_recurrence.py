@@ -12,7 +12,7 @@ from portanet.nn.functional._checks import common_namespace, raw_of, require_dty
 from portanet.nn.functional._constants import constant_like
 from portanet.nn.functional.dropout import dropout as dropped
 
-ACTIVATIONS = ("tanh", "relu")
+NOTHING = -math.inf  # what an Elman network is given behind an end: its state stays finite there
 
 # --------------------------------------------------------------------------------------------------------- one step
 
@@ -205,6 +205,3 @@ def _directed(
     found, _ = layer(xp, ragged.turn(xp, x) if reverse else x, state, weights, False, ragged)
     finals = [ragged.ends(xp, one) for one in found]
     return ragged.turn(xp, found[0]) if reverse else found[0], finals
-
-
-NOTHING = -math.inf  # what an Elman network is given behind an end: its state stays finite there
