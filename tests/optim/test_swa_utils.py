@@ -63,7 +63,8 @@ def test_averages_are_pytorchs(options, use_buffers, backend):
     mine, their = averaged.state_dict(), expected.state_dict()
     assert set(mine) - {"module.1.num_batches_tracked"} == set(their)
     for name, value in their.items():
-        assert numpy.allclose(mine[name].numpy(), value.numpy(), rtol=1e-12), name
+        # PyTorch takes 1 / (n + 1) in float32.
+        assert numpy.allclose(mine[name].numpy(), value.numpy(), rtol=1e-6, atol=1e-7), name
     assert mine["module.1.num_batches_tracked"].item() == 3
     assert averaged.module[0].weight.requires_grad and averaged.module[0].weight.is_leaf
 
