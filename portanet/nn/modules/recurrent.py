@@ -75,7 +75,7 @@ class _Recurrent(Module):
         """Kept for PyTorch's sake: nothing need be done."""
 
     def _values(self) -> list[Any]:
-        return [self._parameters[name] for name in self._names]
+        return [getattr(self, name) for name in self._names]  # which may be computed from others
 
     def _require_axes(self, input: Any) -> bool:
         """Whether ``input`` is one sequence without a batch axis; raises ValueError where it is neither."""
