@@ -6,6 +6,7 @@ from portanet.nn.modules.container import *  # noqa: F403
 from portanet.nn.modules.conv import *  # noqa: F403
 from portanet.nn.modules.dropout import *  # noqa: F403
 from portanet.nn.modules.flatten import *  # noqa: F403
+from portanet.nn.modules.lazy import *  # noqa: F403
 from portanet.nn.modules.linear import *  # noqa: F403
 from portanet.nn.modules.loss import *  # noqa: F403
 from portanet.nn.modules.normalization import *  # noqa: F403

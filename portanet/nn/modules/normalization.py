@@ -227,6 +227,7 @@ class _Tracking(Module):
     """What batch and instance normalisation of rows, images and volumes have in common."""
 
     shapes: tuple[str, ...]  # of the input, after (N, C
+    batches: tuple[str, ...] = ("N, ",)  # what may stand before C
 
     weight: Parameter | None
     bias: Parameter | None
@@ -277,10 +278,10 @@ class _Tracking(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def _checked(self, shape: tuple[int, ...], batches: tuple[str, ...]) -> None:
+    def _checked(self, shape: tuple[int, ...]) -> None:
         """Raise ValueError unless an input has this number of channels, and axes that are named in `shapes`."""
         name, channels = type(self).__name__, self.num_features
-        wanted = [f"({batch}{channels}{rest})" for rest in self.shapes for batch in batches]
+        wanted = [f"({batch}{channels}{rest})" for rest in self.shapes for batch in self.batches]
         fits = [one.count(",") + 1 == len(shape) and shape[one.startswith("(N")] == channels for one in wanted]
         if not any(fits):
             raise ValueError(
@@ -298,7 +299,7 @@ class _BatchNorm(_Tracking):
     """What batch normalisation of rows, images and volumes has in common."""
 
     def forward(self, input: Any) -> Any:
-        self._checked(tuple(input.shape), ("N, ",))
+        self._checked(tuple(input.shape))
         momentum = 0.0 if self.momentum is None else self.momentum
         tracking = self.training and self.track_running_stats
         if tracking and self.num_batches_tracked is not None:
@@ -368,6 +369,8 @@ class BatchNorm3d(_BatchNorm):
 class _InstanceNorm(_Tracking):
     """What instance normalisation of rows, images and volumes has in common."""
 
+    batches = ("N, ", "")
+
     def __init__(
         self,
         num_features: int,
@@ -384,7 +387,7 @@ class _InstanceNorm(_Tracking):
 
     def forward(self, input: Any) -> Any:
         shape = tuple(input.shape)
-        self._checked(shape, ("N, ", ""))
+        self._checked(shape)
         momentum = 0.0 if self.momentum is None else self.momentum
         by_input = self.training or not self.track_running_stats
         single = len(shape) == 1 + self.shapes[0].count(",")

@@ -189,7 +189,7 @@ def register_parametrization(module: M, tensor_name: str, parametrization: Modul
         held.append(parametrization)
         held.unsafe = held.unsafe or unsafe
         return module
-    original = module._parameters.get(tensor_name)
+    original: Tensor | None = module._parameters.get(tensor_name)
     original = module._buffers.get(tensor_name) if original is None else original
     if original is None:
         raise ValueError(
