@@ -7,6 +7,7 @@ from typing import Any
 
 from portanet.library import libraries, namespaces
 from portanet.nn.module import Module
+from portanet.nn.parameter import is_lazy
 from portanet.optim.optimizer import Optimizer
 from portanet.plan.recorder import Refused
 from portanet.tensor import Tensor
@@ -28,7 +29,8 @@ class State:
         for one in given if isinstance(given, (tuple, list)) else (given,):
             if isinstance(one, Module):
                 self.modules += list(one.modules())
-                tensors += [*one.parameters(), *one.buffers()]
+                # Those without a shape come later: what materialises them restructures the module.
+                tensors += [t for t in [*one.parameters(), *one.buffers()] if not is_lazy(t)]
             elif isinstance(one, Optimizer):
                 self.optimizers.append(one)
                 tensors += [p for group in one.param_groups for p in group["params"]]

@@ -13,9 +13,10 @@ import portanet
 
 # What a user imports from; deeper modules are where these names happen to live.
 MODULES = """portanet portanet.autograd portanet.backend portanet.data portanet.fft portanet.linalg portanet.metrics
-portanet.nn portanet.nn.features portanet.nn.functional portanet.nn.init portanet.nn.utils portanet.nn.utils.rnn
-portanet.optim portanet.optim.lr_scheduler portanet.optim.swa_utils portanet.random portanet.serialization
-portanet.special portanet.testing portanet.training""".split()
+portanet.nn portanet.nn.features portanet.nn.functional portanet.nn.init portanet.nn.utils
+portanet.nn.utils.parametrizations portanet.nn.utils.parametrize portanet.nn.utils.prune portanet.nn.utils.rnn
+portanet.nn.utils.stateless portanet.optim portanet.optim.lr_scheduler portanet.optim.swa_utils portanet.random
+portanet.serialization portanet.special portanet.testing portanet.training""".split()
 
 
 def modules() -> list[ModuleType]:

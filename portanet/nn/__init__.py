@@ -11,3 +11,5 @@ from portanet.nn.module import Module as Module
 from portanet.nn.modules import *  # noqa: F403
 from portanet.nn.parameter import Buffer as Buffer
 from portanet.nn.parameter import Parameter as Parameter
+from portanet.nn.parameter import UninitializedBuffer as UninitializedBuffer
+from portanet.nn.parameter import UninitializedParameter as UninitializedParameter

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from portanet.nn.hooks import RemovableHandle, hooked
-from portanet.nn.parameter import Buffer, Parameter
+from portanet.nn.parameter import Buffer, Parameter, is_lazy
 from portanet.nn.state import IncompatibleKeys, carried, copied, misfit
 from portanet.plan.recorder import restructured, writing
 from portanet.tensor import Tensor
@@ -360,7 +360,8 @@ class Module:
                 seen.add(id(tensor))
                 gradient = tensor.grad
                 writing(tensor)
-                tensor._raw = carried(tensor._raw, targets, device, dtype)
+                raw = tensor.template if is_lazy(tensor) else tensor._raw  # type: ignore[attr-defined]
+                tensor._raw = carried(raw, targets, device, dtype)
                 if gradient is not None:
                     tensor.grad = Tensor(carried(gradient._raw, targets, device, dtype))
         return self
@@ -418,12 +419,22 @@ class Module:
             problems.append("missing: " + ", ".join(missing) + ".")
         if strict and unexpected:
             problems.append("unexpected: " + ", ".join(unexpected) + ".")
-        common = [name for name in own if name in state_dict]
-        problems += [line for name in common if (line := misfit(name, own[name], state_dict[name]))]
+        common = [name for name in own if name in state_dict and not (is_lazy(own[name]) and is_lazy(state_dict[name]))]
+        for name in common:
+            given, bare = state_dict[name], is_lazy(own[name])
+            lacking = f"{name}: uninitialized in what is loaded; call that model once before its state is taken."
+            line = (
+                lacking
+                if is_lazy(given)
+                else misfit(name, own[name], tuple(given.shape) if bare else own[name].shape, given)
+            )
+            problems += [line] if line else []
         if problems:
             raise RuntimeError(f"{type(self).__name__}.load_state_dict:\n    " + "\n    ".join(problems))
         for name in common:
             writing(own[name])
+            if is_lazy(own[name]):
+                own[name].materialize(state_dict[name].shape)  # type: ignore[attr-defined]
             own[name]._raw = copied(state_dict[name], own[name]._raw)
         return IncompatibleKeys(missing, unexpected)
 

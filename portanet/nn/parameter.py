@@ -1,14 +1,16 @@
-"""`Parameter` and `Buffer`: the Tensors that a module knows as its own."""
+"""`Parameter` and `Buffer`: the Tensors that a module knows as its own; and such as have no shape yet."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from portanet.library import namespace_of
-from portanet.namespace import asarray
+from portanet.dtypes import DType
+from portanet.library import device_of, namespace_of
+from portanet.namespace import asarray, empty
+from portanet.nn.state import carried
 from portanet.tensor import Tensor
 
-__all__ = ["Buffer", "Parameter"]
+__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter"]
 
 
 class Parameter(Tensor):
@@ -67,3 +69,104 @@ def _raw(data: Any) -> Any:
         return data._raw
     namespace_of(data)  # refuses lists and numbers: what dtype and device they become should be said
     return asarray(data)._raw
+
+
+# Where every Tensor keeps its array: an uninitialised one keeps an empty one there, of its library, device and dtype.
+_ARRAY: Any = Tensor._raw  # type: ignore[misc]
+
+
+class _Uninitialized(Tensor):
+    """A Tensor without a shape: all but its dtype is unknown before `materialize`."""
+
+    __slots__ = ()
+
+    _becomes: ClassVar[Any]
+
+    @property
+    def _raw(self) -> Any:
+        raise RuntimeError(
+            f"this {type(self).__name__} has no values yet: its shape comes from the first input. Call the model once "
+            "with an example before its parameters are read, counted or given to an optimizer."
+        )
+
+    @_raw.setter
+    def _raw(self, raw: Any) -> None:
+        _ARRAY.__set__(self, raw)
+
+    @property
+    def template(self) -> Any:
+        """An empty raw array of the library, device and dtype."""
+        return _ARRAY.__get__(self)
+
+    @property
+    def dtype(self) -> DType:
+        found: DType = namespace_of(self.template).dtype_of(self.template.dtype)
+        return found
+
+    def materialize(self, shape: Any, device: Any = None, dtype: Any = None) -> None:
+        """Become an ordinary one of this shape, without particular values."""
+        old = self.template
+        raw = namespace_of(old).empty(shape, dtype=old.dtype, device=device_of(old))
+        self.__class__ = self._becomes
+        self._raw = carried(raw, (), device, dtype)
+
+    def detach(self) -> Tensor:
+        """Itself: there is nothing to be detached."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        twin = object.__new__(type(self))
+        memo[id(self)] = twin
+        twin._raw, twin._node = self.template, None
+        return twin.requires_grad_(self.requires_grad)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class UninitializedParameter(_Uninitialized, Parameter):
+    """A Parameter whose shape the first input will tell: lazy layers have such. Reading it is an error that says so.
+
+    Args:
+        requires_grad: whether it will want a gradient.
+        device: where it will lie; None: the current backend's device.
+        dtype: of it; None: the default, float32.
+
+    >>> import portanet
+    >>> p = portanet.nn.UninitializedParameter()
+    >>> p
+    <UninitializedParameter>
+    >>> p.materialize((2, 3))
+    >>> type(p).__name__, p.shape
+    ('Parameter', (2, 3))
+    """
+
+    __slots__ = ()
+    _becomes = Parameter
+
+    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
+        Parameter.__init__(self, empty(0, dtype=dtype, device=device), requires_grad)
+
+
+class UninitializedBuffer(_Uninitialized):
+    """A buffer whose shape the first input will tell.
+
+    Args:
+        device: where it will lie; None: the current backend's device.
+        dtype: of it; None: the default, float32.
+
+    >>> import portanet
+    >>> portanet.nn.UninitializedBuffer()
+    <UninitializedBuffer>
+    """
+
+    __slots__ = ()
+    _becomes = Tensor
+
+    def __init__(self, device: Any = None, dtype: Any = None) -> None:
+        Tensor.__init__(self, empty(0, dtype=dtype, device=device)._raw)
+
+
+def is_lazy(x: Any) -> bool:
+    """Whether a Tensor has no shape yet."""
+    return isinstance(x, _Uninitialized)

@@ -22,12 +22,12 @@ class IncompatibleKeys(NamedTuple):
         return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
-def misfit(name: str, own: Tensor, given: Any) -> str:
-    """Why ``given`` cannot become the value of ``own``; empty where it can."""
+def misfit(name: str, own: Tensor, shape: tuple[int, ...], given: Any) -> str:
+    """Why ``given`` cannot become the value of ``own``, which has this shape; empty where it can."""
     if not is_array(given):
         return f"{name}: expected an array, saw {type(given).__name__}."
-    if tuple(given.shape) != own.shape:
-        return f"{name}: shape {own.shape} here, {tuple(given.shape)} in what is loaded."
+    if tuple(given.shape) != shape:
+        return f"{name}: shape {shape} here, {tuple(given.shape)} in what is loaded."
     given = given if isinstance(given, Tensor) else Tensor(given)
     if given.dtype.kind == "complex floating" and own.dtype.kind != "complex floating":
         return f"{name}: {own.dtype} here, {given.dtype} in what is loaded."

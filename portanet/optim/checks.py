@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.library import is_array
+from portanet.nn.parameter import is_lazy
 from portanet.tensor import Tensor
 
 __all__ = ["require_fraction", "require_nonnegative", "require_real", "require_within"]
@@ -83,6 +84,11 @@ def require_parameter(where: str, i: int, p: Any, groups: list[dict[str, Any]], 
         raise TypeError(
             f"{where}: parameter {i} of the group is {seen(p)}, not a Tensor; make it one: "
             "portanet.tensor(x, requires_grad=True)."
+        )
+    if is_lazy(p):
+        raise ValueError(
+            f"{where}: parameter {i} of the group is uninitialized, a lazy layer's before its first input; call the model "
+            "once with an example, then make the optimizer."
         )
     if not p.is_leaf:
         raise ValueError(

@@ -11,6 +11,7 @@ from portanet.nn.modules.embedding_losses import *  # noqa: F403
 from portanet.nn.modules.flatten import *  # noqa: F403
 from portanet.nn.modules.fold import *  # noqa: F403
 from portanet.nn.modules.fractional_pooling import *  # noqa: F403
+from portanet.nn.modules.lazy import *  # noqa: F403
 from portanet.nn.modules.likelihood_losses import *  # noqa: F403
 from portanet.nn.modules.linear import *  # noqa: F403
 from portanet.nn.modules.loss import *  # noqa: F403

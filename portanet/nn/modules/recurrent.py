@@ -100,11 +100,11 @@ class RNNBase(Module):
     @property
     def all_weights(self) -> list[list[Any]]:
         """The parameters, in a list for each layer and direction."""
-        return [[self._parameters[name] for name in names] for names in self._names]
+        return [[getattr(self, name) for name in names] for names in self._names]  # which may be computed from others
 
     def _run(self, function: Any, input: Any, hx: Any, **options: Any) -> tuple[Any, ...]:
         """What ``function`` makes of the input, be it packed, padded or one sequence: y, and the ends of the states."""
-        weights = [self._parameters[name] for names in self._names for name in names]
+        weights = [getattr(self, name) for names in self._names for name in names]
         how = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
         if isinstance(input, PackedSequence):
             self._require_axes(input.data, (2,))

@@ -63,7 +63,7 @@ class RNNCellBase(Module):
 
     def _run(self, function: Any, input: Any, hx: Any) -> Any:
         """What ``function`` makes of a batch, or of one input (input_size,), which is then a batch of one."""
-        weights = [self._parameters[name] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        weights = [getattr(self, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         if input.ndim != 1:
             return function(input, hx, *weights)
         if isinstance(hx, (tuple, list)):

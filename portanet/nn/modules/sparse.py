@@ -206,7 +206,7 @@ class EmbeddingBag(_Table):
         size = _size(cls.__name__, embeddings)
         rest: dict[str, Any] = {"mode": mode, "sparse": sparse, "include_last_offset": include_last_offset}
         norms: dict[str, Any] = {"max_norm": max_norm, "norm_type": norm_type, "scale_grad_by_freq": scale_grad_by_freq}
-        layer = cls(*size, **norms, **rest, _weight=embeddings, padding_idx=padding_idx)
+        layer = cls(size[0], size[1], **norms, **rest, _weight=embeddings, padding_idx=padding_idx)
         layer.weight.requires_grad_(not freeze)
         return layer
 

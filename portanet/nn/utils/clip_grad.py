@@ -11,7 +11,7 @@ from portanet.library import namespace_of
 from portanet.namespace import zeros
 from portanet.tensor import Tensor
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "get_total_norm"]
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
 
 
 def _with_gradient(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -81,13 +81,31 @@ def clip_grad_norm_(
         raise RuntimeError(
             f"clip_grad_norm_: the norm of the gradients is {float(norm)}; error_if_nonfinite=False ignores it."
         )
+    clip_grads_with_norm_(clipped, max_norm, norm)
+    return norm
+
+
+def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor) -> None:
+    """`clip_grad_norm_` by a norm that is known: all gradients times min(1, max_norm / (total_norm + 1e-6)).
+
+    Args:
+        parameters: Tensors; those without a ``grad`` are passed over.
+        max_norm: the limit.
+        total_norm: the norm, as by `get_total_norm`, perhaps of more gradients than these.
+
+    >>> import portanet
+    >>> w = portanet.tensor([1.0, 1.0], requires_grad=True)
+    >>> (3 * w[0] + 4 * w[1]).backward()
+    >>> portanet.nn.utils.clip_grads_with_norm_(w, 1.0, portanet.asarray(10.0))
+    >>> portanet.round(10 * w.grad)
+    tensor([3., 4.])
+    """
     with no_grad():
-        factor = namespace_of(norm).clip(max_norm / (norm + 1e-6), None, 1.0)
-        for p in clipped:
+        factor = namespace_of(total_norm).clip(max_norm / (total_norm + 1e-6), None, 1.0)
+        for p in _with_gradient(parameters):
             gradient: Any = p.grad
             real = namespace_of(gradient).real(gradient) if gradient.dtype.kind == "complex floating" else gradient
             p.grad = gradient * _like(factor, real)
-    return norm
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
