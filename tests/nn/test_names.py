@@ -49,7 +49,11 @@ LEFT_OUT = {
     ),
     "optim": {"SparseAdam": "is for gradients that are stored sparsely, which no Array API library has"},
     "optim.lr_scheduler": {},
-    "nn.utils": {},
+    "nn.utils": {
+        "clip_grad_norm": OLD,
+        **dict.fromkeys(["convert_conv2d_weight_memory_format", "convert_conv3d_weight_memory_format"], PLUMBING),
+        "skip_init": "makes a module without drawing its weights; here a state is loaded over them at no such cost",
+    },
 }  # fmt: skip
 
 

@@ -7,7 +7,15 @@ from typing import Any
 from portanet.nn.functional._windows import spatial
 from portanet.nn.functional.conv import check_groups
 from portanet.nn.module import Module
-from portanet.nn.modules.conv import Conv1d, Conv2d, Conv3d, Size
+from portanet.nn.modules.conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+    Size,
+)
 from portanet.nn.modules.linear import Linear
 from portanet.nn.modules.normalization import (
     BatchNorm1d,
@@ -22,7 +30,8 @@ from portanet.plan.recorder import restructured
 
 __all__ = [
     "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d", "LazyConv1d", "LazyConv2d", "LazyConv3d",
-    "LazyInstanceNorm1d", "LazyInstanceNorm2d", "LazyInstanceNorm3d", "LazyLinear",
+    "LazyConvTranspose1d", "LazyConvTranspose2d", "LazyConvTranspose3d", "LazyInstanceNorm1d", "LazyInstanceNorm2d",
+    "LazyInstanceNorm3d", "LazyLinear",
 ]  # fmt: skip
 
 
@@ -37,7 +46,7 @@ class _Lazy(Module):
         """Whether parameters or buffers have no shape yet."""
         return any([is_lazy(t) for t in [*self._parameters.values(), *self._buffers.values()]])
 
-    def initialize_parameters(self, input: Any) -> None:
+    def initialize_parameters(self, input: Any, *_: Any, **__: Any) -> None:
         """Give parameters and buffers the shapes that go with ``input``, and their starting values."""
         own = {**self._parameters, **self._buffers}
         restructured(f"{type(self).__name__}'s first input")
@@ -125,10 +134,33 @@ class _LazyConv(_Lazy):
         channels = input.shape[-self.axes - 1]
         check_groups(name, self.groups, channels, self.out_channels)
         self.in_channels = channels
-        return {
-            "weight": (self.out_channels, channels // self.groups, *self.kernel_size),
-            "bias": (self.out_channels,),
-        }
+        return {"weight": self._weight_shape(channels), "bias": (self.out_channels,)}
+
+    def _weight_shape(self, channels: int) -> tuple[int, ...]:
+        return (self.out_channels, channels // self.groups, *self.kernel_size)
+
+
+class _LazyConvTranspose(_LazyConv):
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        output_padding: Size = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Size = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        how: Any = (kernel_size, stride, padding, output_padding, groups, False, dilation, padding_mode, device, dtype)
+        super(_LazyConv, self).__init__(0, out_channels, *how)  # type: ignore[call-arg]
+        self._unset(["weight", "bias"] if bias else ["weight"], [], device, dtype)
+
+    def _weight_shape(self, channels: int) -> tuple[int, ...]:
+        return (channels, self.out_channels // self.groups, *self.kernel_size)
 
 
 class _LazyNorm(_Lazy):
@@ -195,6 +227,42 @@ class LazyConv3d(_LazyConv, Conv3d):
     >>> layer = portanet.nn.LazyConv3d(4, 2)
     >>> layer(portanet.ones((5, 3, 6, 6, 6))).shape
     (5, 4, 5, 5, 5)
+    >>> layer.in_channels
+    3
+    """
+
+
+class LazyConvTranspose1d(_LazyConvTranspose, ConvTranspose1d):
+    """`ConvTranspose1d` whose ``in_channels`` are those of its first input; the other arguments as there.
+
+    >>> import portanet
+    >>> layer = portanet.nn.LazyConvTranspose1d(4, 2)
+    >>> layer(portanet.ones((5, 3, 6))).shape
+    (5, 4, 7)
+    >>> layer.in_channels
+    3
+    """
+
+
+class LazyConvTranspose2d(_LazyConvTranspose, ConvTranspose2d):
+    """`ConvTranspose2d` whose ``in_channels`` are those of its first input; the other arguments as there.
+
+    >>> import portanet
+    >>> layer = portanet.nn.LazyConvTranspose2d(4, 2)
+    >>> layer(portanet.ones((5, 3, 6, 6))).shape
+    (5, 4, 7, 7)
+    >>> layer.in_channels
+    3
+    """
+
+
+class LazyConvTranspose3d(_LazyConvTranspose, ConvTranspose3d):
+    """`ConvTranspose3d` whose ``in_channels`` are those of its first input; the other arguments as there.
+
+    >>> import portanet
+    >>> layer = portanet.nn.LazyConvTranspose3d(4, 2)
+    >>> layer(portanet.ones((5, 3, 6, 6, 6))).shape
+    (5, 4, 7, 7, 7)
     >>> layer.in_channels
     3
     """
