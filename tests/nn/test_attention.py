@@ -80,6 +80,7 @@ MULTIHEAD = [
 
 
 @pytest.mark.heavy
+@pytest.mark.eager
 @pytest.mark.parametrize("case", MULTIHEAD, ids=str)
 def test_multihead_attention_is_pytorchs(case, backend):
     compared(case)

@@ -114,6 +114,7 @@ CASES = [*PADDED, *PACKED, *CELLS]
 
 
 @pytest.mark.heavy
+@pytest.mark.eager
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_outputs_states_and_gradients_are_pytorchs(case, backend):
     compared(case)
