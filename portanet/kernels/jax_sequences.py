@@ -21,6 +21,7 @@ def lstm(
     *,
     reverse: bool = False,
     through: bool = True,
+    all_cells: bool = False,
 ) -> tuple[Any, ...]:
     projected = x @ weight_ih.T
     for bias in (bias_ih, bias_hh):

@@ -45,8 +45,9 @@ def lstm(
     *,
     reverse: bool = False,
     through: bool = True,
+    all_cells: bool = False,
 ) -> tuple[Any, ...]:
-    if _is_native(x, weight_hh):
+    if not all_cells and _is_native(x, weight_hh):
         given = _native(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh)
         y, h, c, record = _layer(*given, reverse, [], _LSTM, weight_hh.shape[1], 1, True, False, False, True)
         return y, h, c, c, record

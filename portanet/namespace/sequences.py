@@ -19,10 +19,12 @@ def lstm(
     bias_hh: Any = None,
     *,
     reverse: bool = False,
+    all_cells: bool = False,
 ) -> tuple[Tensor, ...]:
-    """One layer of long short-term memory in one direction: all h, the last h, the last c, all c, and the gates."""
+    """One layer of long short-term memory in one direction: all h, the last h, the last c, and what the way back needs,
+    first of it, where ``all_cells``, all c."""
     args = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh)
-    found: tuple[Tensor, ...] = apply("lstm", *args, reverse=reverse, through=_wanted(x))
+    found: tuple[Tensor, ...] = apply("lstm", *args, reverse=reverse, through=_wanted(x), all_cells=all_cells)
     return found
 
 

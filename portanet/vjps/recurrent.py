@@ -19,6 +19,7 @@ def _lstm(
     *,
     reverse: bool,
     through: bool,
+    all_cells: bool,
 ) -> tuple[Any, ...]:
     h, _, _, cells, gates = y
     how = {"reverse": reverse, "through": through}

@@ -93,7 +93,7 @@ FULL = [
 def named(case: Any) -> str:
     """The id of a case: an optimizer's name and its options."""
     name, options = case
-    return "-".join([name, *[f"{key}={value}" for key, value in options.items()]])
+    return "-".join([name, *[f"{key}={getattr(value, '__name__', value)}" for key, value in options.items()]])
 
 
 def made(name: str, params: Any, options: Any) -> Any:

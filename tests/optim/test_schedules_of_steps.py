@@ -14,6 +14,15 @@ from portanet import optim
 from portanet.optim import lr_scheduler
 from tests.optim.test_schedulers import close, named
 
+
+def inverse(k):
+    return 1 / k
+
+
+def powers(t):
+    return 0.9**t
+
+
 CASES = [
     ("MultiplicativeLR", {"lr_lambda": lambda epoch: 0.95}),
     ("MultiplicativeLR", {"lr_lambda": [lambda epoch: 0.9, lambda epoch: 1 + 0.1 * math.cos(epoch)]}),
@@ -28,8 +37,8 @@ CASES = [
     ("CyclicLR", {"base_lr": [0.01, 0.02], "max_lr": [0.2, 0.5], "step_size_up": 5, "step_size_down": 8}),
     ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 4, "mode": "triangular2"}),
     ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 4, "mode": "exp_range", "gamma": 0.97}),
-    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 4, "scale_fn": lambda k: 1 / k}),
-    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 4, "scale_fn": lambda t: 0.9**t,
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 4, "scale_fn": inverse}),
+    ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 4, "scale_fn": powers,
                   "scale_mode": "iterations"}),
     ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 5, "base_momentum": 0.5, "max_momentum": 0.95}),
     ("CyclicLR", {"base_lr": 0.01, "max_lr": 0.2, "step_size_up": 5, "cycle_momentum": False}),

@@ -40,6 +40,7 @@ def lstm(
     *,
     reverse: bool = False,
     through: bool = True,
+    all_cells: bool = False,
 ) -> tuple[Any, ...]:
     """One layer of long short-term memory, from the first step to the last or in reverse.
 
@@ -51,7 +52,8 @@ def lstm(
 
     Returns h of all steps (T, N, H), the last h and the last c (N, H); and what the way back needs: c of all steps, and
     the gates (T, 4, N, H) in order o, i, f, g: those with a sigmoid are neighbours, and those in front of c are.
-    A library's own kernel may return the last c and a record of its own, of one axis, in the place of these two.
+    A library's own kernel may return the last c and a record of its own, of one axis, in the place of these two, unless
+    ``all_cells`` says that c of all steps is asked for.
     """
     bias = bias_ih if bias_hh is None else bias_hh if bias_ih is None else bias_ih + bias_hh
     projected = xp.linear(x, weight_ih, bias)

@@ -57,6 +57,7 @@ def lstm(
     *,
     reverse: bool = False,
     through: bool = True,
+    all_cells: bool = False,
 ) -> tuple[Any, ...]:
     steps, batch, _ = x.shape
     width, dtype = weight_hh.shape[1], weight_hh.dtype

@@ -209,7 +209,7 @@ def _widths(params: Sequence[Any], gates: int) -> tuple[int, int]:
 def _lstm(
     xp: Any, x: Any, states: list[Any], weights: tuple[Any, ...], reverse: bool, ragged: Ragged | None
 ) -> tuple[list[Any], list[Any]]:
-    y, h, c, cells = xp.lstm(x, *states, *weights, reverse=reverse)[:4]
+    y, h, c, cells = xp.lstm(x, *states, *weights, reverse=reverse, all_cells=ragged is not None)[:4]
     return [y, cells], [h, c]
 
 
