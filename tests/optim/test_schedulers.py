@@ -11,7 +11,7 @@ import pytest
 import portanet
 from portanet import optim
 from portanet.optim import lr_scheduler
-from tests.optim.problem import Oracle, parameters, path
+from tests.optim.problem import Oracle, named, parameters, path
 
 CASES = [
     ("StepLR", {"step_size": 7}),
@@ -30,10 +30,6 @@ CASES = [
     ("LinearLR", {"start_factor": 0.2, "end_factor": 0.7, "total_iters": 20}),
     ("LinearLR", {"start_factor": 1.0, "end_factor": 0.0, "total_iters": 10}),
 ]
-
-
-def named(case):
-    return "-".join([case[0], *[f"{key}={value}" for key, value in case[1].items() if key != "lr_lambda"]])
 
 
 def ours():

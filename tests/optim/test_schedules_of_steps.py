@@ -12,7 +12,8 @@ import pytest
 import portanet
 from portanet import optim
 from portanet.optim import lr_scheduler
-from tests.optim.test_schedulers import close, named
+from tests.optim.problem import named
+from tests.optim.test_schedulers import close
 
 
 def inverse(k):
