@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -93,7 +94,8 @@ FULL = [
 def named(case: Any) -> str:
     """The id of a case: an optimizer's name and its options."""
     name, options = case
-    return "-".join([name, *[f"{key}={getattr(value, '__name__', value)}" for key, value in options.items()]])
+    # Functions print with their address, which differs from process to process.
+    return "-".join([name, *[re.sub(r" at 0x[0-9a-f]+", "", f"{key}={value}") for key, value in options.items()]])
 
 
 def made(name: str, params: Any, options: Any) -> Any:
