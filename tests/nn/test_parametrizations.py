@@ -103,6 +103,7 @@ def test_removing_the_classic_spectral_norm(backend):
     assert not layer._forward_pre_hooks
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("norm", [utils.weight_norm, parametrizations.weight_norm, parametrizations.spectral_norm])
 def test_a_compiled_step_trains_it_as_a_plain_one(norm, backend):
     def trained(compiled):
