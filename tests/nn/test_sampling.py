@@ -61,9 +61,22 @@ KINDS = [(*kind, shape, align) for kind in MODES for shape in SHAPES for align i
 KINDS = [kind for kind in KINDS if kind[0] != "bicubic" or len(kind[2]) == 4]
 
 
-@pytest.mark.heavy
+FEW = [KINDS[0], KINDS[-1], ("bilinear", "reflection", SHAPES[2], False)]  # for those that compile each new shape
+
+
+@pytest.mark.eager
 @pytest.mark.parametrize(("mode", "padding", "shape", "align"), KINDS, ids=str)
 def test_samples_and_gradients_are_pytorchs(mode, padding, shape, align, backend):
+    samples_are_pytorchs(mode, padding, shape, align)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("mode", "padding", "shape", "align"), FEW, ids=str)
+def test_samples_and_gradients_are_pytorchs_where_shapes_are_compiled(mode, padding, shape, align, backend):
+    samples_are_pytorchs(mode, padding, shape, align)
+
+
+def samples_are_pytorchs(mode: str, padding: str, shape: tuple[int, ...], align: bool) -> None:
     x, grid = grids(shape)
     ours = [pn.asarray(v).requires_grad_() for v in (x, grid)]
     theirs = [torch.from_numpy(v).requires_grad_() for v in (x, grid)]
