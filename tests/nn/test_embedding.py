@@ -180,6 +180,20 @@ def test_many_bags_of_many_sizes_are_pytorchs(mode, backend):
     compared_step(ours, theirs, [ids, offsets])
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_a_compiled_bag_is_the_bag(mode, backend):
+    table = pn.asarray(arrays([(5, 3)])[0])
+
+    def bags(ids, offsets):
+        return F.embedding_bag(ids, table, offsets, mode=mode, padding_idx=1)
+
+    compiled = pn.compile(bags, state=())
+    for ids, offsets in ((FLAT, OFFSETS), (FLAT[::-1].copy(), OFFSETS + [0, 1, 2, 3]), (FLAT, OFFSETS)):
+        ids, offsets = pn.asarray(ids), pn.asarray(offsets)
+        numpy.testing.assert_allclose(compiled(ids, offsets).numpy(), bags(ids, offsets).numpy(), rtol=1e-9)
+
+
 # ------------------------------------------------------------------------------------------ the order of the additions
 
 

@@ -296,8 +296,10 @@ class _Bags:
 
     def _nothing(self, rows: Any) -> Any:
         """Zeros (B, D), made like the rows."""
-        zero = self.xp.zeros_like(self.xp.sum(rows, axis=0, keepdims=True))
-        return self.xp.broadcast_to(zero, (self.count, rows.shape[1]))
+        xp = self.xp
+        column = xp.expand_dims(xp.astype(xp.zeros_like(self.places), rows.dtype), axis=-1)
+        # A sum, for what broadcast_to gives has all rows on the same memory, where sums would mix.
+        return column + xp.zeros_like(xp.sum(rows, axis=0, keepdims=True))
 
     def _first_largest(self, values: Any) -> Any:
         """In which row the largest of each column of each bag is, the first of several: (B, D).
