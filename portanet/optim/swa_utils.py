@@ -156,10 +156,12 @@ class AveragedModel(Module):
     def update_parameters(self, model: Module) -> None:
         """Take the present parameters of ``model`` into the average."""
         buffers, theirs = list(self.module.buffers()), list(model.buffers())
-        pairs = list(zip(self.module.parameters(), model.parameters(), strict=True))
+        pairs: list[tuple[Tensor, Tensor]] = list(zip(self.module.parameters(), model.parameters(), strict=True))
         kept = [self.use_buffers and a.dtype.kind.endswith("floating") for a in buffers]
         pairs += [pair for pair, one in zip(zip(buffers, theirs, strict=True), kept, strict=True) if one]
-        copied = [pair for pair, one in zip(zip(buffers, theirs, strict=True), kept, strict=True) if not one]
+        copied: list[tuple[Tensor, Tensor]] = [
+            pair for pair, one in zip(zip(buffers, theirs, strict=True), kept, strict=True) if not one
+        ]
         if bool(self.n_averaged == 0):
             pairs, copied = [], pairs + copied
         groups: dict[Any, tuple[list[Tensor], list[Tensor]]] = {}
