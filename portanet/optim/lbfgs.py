@@ -268,7 +268,7 @@ def _fit(name: str, value: Any, like: Any) -> Any:
     if name in LISTS:
         return [_fit("" if name == "ro" else "d", one, like) for one in value]
     if name not in VECTORS:
-        number = Tensor(raw(value)).item() if is_array(value) else plain(value)
+        number: Any = Tensor(raw(value)).item() if is_array(value) else plain(value)
         return int(number) if name in COUNTS else float(number)
     saved = raw(value)
     if tuple(saved.shape) != tuple(like.shape):

@@ -94,7 +94,7 @@ def strong_wolfe(
     stuck = False
     low, high = (0, 1) if pair[0].value <= pair[1].value else (1, 0)
     while tried <= max_evaluations and abs(pair[1].t - pair[0].t) * reach >= tolerance_change:
-        t = cubic_minimum(*pair)
+        t = cubic_minimum(pair[0], pair[1])
         left, right = sorted([pair[0].t, pair[1].t])
         margin = 0.1 * (right - left)
         near = min(right - t, t - left) < margin

@@ -68,8 +68,8 @@ def scipy_minimize(
     refuse_while_recording("scipy_minimize")
     try:
         minimize = importlib.import_module("scipy.optimize").minimize
-    except ModuleNotFoundError as problem:
-        raise ModuleNotFoundError("scipy_minimize needs SciPy: python -m pip install scipy") from problem
+    except ModuleNotFoundError as missing:
+        raise ModuleNotFoundError("scipy_minimize needs SciPy: python -m pip install scipy") from missing
     layout = Layout(_parameters(model))
     problem = _Problem(layout, loss)
     kind = method.lower()
@@ -134,13 +134,13 @@ class _Problem:
         return value
 
     def value(self, x: Any) -> float:
-        return float(self._loss(x).item())
+        return float(self._loss(x))
 
     def value_and_gradient(self, x: Any) -> tuple[float, Any]:
         with enable_grad():
             value = self._loss(x)
             found = grad(value, self.layout.params, allow_unused=True)
-        return float(value.item()), _crossing(self.layout, [None if g is None else g._raw for g in found])
+        return float(value), _crossing(self.layout, [None if g is None else g._raw for g in found])
 
     def product(self, x: Any, v: Any, *args: Any) -> Any:
         """The Hessian times a vector: the gradient of (gradient times the vector)."""

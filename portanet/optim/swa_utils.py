@@ -159,7 +159,9 @@ class AveragedModel(Module):
         pairs: list[tuple[Tensor, Tensor]] = list(zip(self.module.parameters(), model.parameters(), strict=True))
         kept = [self.use_buffers and a.dtype.kind.endswith("floating") for a in buffers]
         pairs += [pair for pair, one in zip(zip(buffers, theirs, strict=True), kept, strict=True) if one]
-        copied = [pair for pair, one in zip(zip(buffers, theirs, strict=True), kept, strict=True) if not one]
+        copied: list[tuple[Tensor, Tensor]] = [
+            pair for pair, one in zip(zip(buffers, theirs, strict=True), kept, strict=True) if not one
+        ]
         if bool(self.n_averaged == 0):
             pairs, copied = [], pairs + copied
         groups: dict[Any, tuple[list[Tensor], list[Tensor]]] = {}

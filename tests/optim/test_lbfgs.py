@@ -22,8 +22,8 @@ CASES = [
     ("LBFGS", {"max_iter": 4, "max_eval": 3, "line_search_fn": "strong_wolfe"}),
     ("LBFGS", {"max_iter": 9, "max_eval": 3}),
     ("LBFGS", {"lr": 0.3, "max_iter": 4, "history_size": 2}),
-    ("LBFGS", {"lr": 0.3, "tolerance_grad": 0.02}),
-    ("LBFGS", {"lr": 0.3, "tolerance_change": 1e-3}),
+    ("LBFGS", {"lr": 0.3, "max_iter": 5, "tolerance_grad": 0.02}),
+    ("LBFGS", {"lr": 0.3, "max_iter": 5, "tolerance_change": 1e-3}),
 ]
 
 
