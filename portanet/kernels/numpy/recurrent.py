@@ -62,9 +62,9 @@ def lstm(
     steps, batch, _ = x.shape
     width, dtype = weight_hh.shape[1], weight_hh.dtype
     all_gates = np.empty((steps, 4, batch, width), dtype)
-    all_cells, all_y = np.empty((2, steps, batch, width), dtype)
+    every_cell, all_y = np.empty((2, steps, batch, width), dtype)
     turned = slice(None, None, -1 if reverse else 1)
-    gates, cells, y = all_gates[turned], all_cells[turned], all_y[turned]
+    gates, cells, y = all_gates[turned], every_cell[turned], all_y[turned]
     bias = bias_ih if bias_hh is None else bias_hh if bias_ih is None else bias_ih + bias_hh
     projected = _projected(x[turned], weight_ih, bias, gates)
     parts = _columns(batch, width)
@@ -88,7 +88,7 @@ def lstm(
         c = add(cell, product, out=cell)
         tanh(c, out=product)
         h = multiply(gate[0], product, out=shown)
-    return all_y, h, c, all_cells, all_gates
+    return all_y, h, c, every_cell, all_gates
 
 
 def lstm_backward(

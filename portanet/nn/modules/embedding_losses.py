@@ -7,6 +7,7 @@ from typing import Any
 
 from portanet.nn import functional as F
 from portanet.nn.functional._losses import require_positive
+from portanet.nn.modules.distance import PairwiseDistance
 from portanet.nn.modules.loss import _Loss
 
 __all__ = ["CosineEmbeddingLoss", "TripletMarginLoss", "TripletMarginWithDistanceLoss"]
@@ -71,7 +72,7 @@ class TripletMarginWithDistanceLoss(_Loss):
 
     Args:
         distance_function: takes two arrays and returns their distances; a module is kept as a part of this one. None:
-            the length of the difference.
+            `PairwiseDistance`.
         margin: by how much the positive should be nearer, above 0.
         swap: whether the negative's distance to the positive counts, where it is nearer to that than to the anchor.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
@@ -94,7 +95,7 @@ class TripletMarginWithDistanceLoss(_Loss):
     ) -> None:
         super().__init__(reduction)
         require_positive("TripletMarginWithDistanceLoss", "margin", margin)
-        self.distance_function = distance_function
+        self.distance_function = PairwiseDistance() if distance_function is None else distance_function
         self.margin = margin
         self.swap = swap
 
