@@ -80,6 +80,9 @@ def conv(
     Shapes: x (N, C, *size), weight (O, C / groups, *kernel), bias (O,); the result (N, O, *windows). The channels of
     a group see those of the same group only.
     """
+    # One product for each tap, not one of all windows: `unfold` and one product take about 0.6 of the time (measured on
+    # NumPy for 32 images of 16 x 32 x 32, 32 channels out, a window of 3 x 3), but a window's size times the memory.
+    # A definition need not be the fastest; the libraries that most use have kernels of their own.
     output = _output(x.shape[2:], weight.shape[2:], stride, padding, dilation)
     x = _padded(xp, x, padding)
     y: Any = None
