@@ -47,7 +47,7 @@ CASES = [
     ("Rprop", {"lr": 0.05}),
     ("Rprop", {"etas": (0.3, 1.5)}),
     ("Rprop", {"lr": 0.05, "step_sizes": (0.01, 0.06)}),
-    ("Rprop", {"lr": 0.001, "maximize": True}),
+    ("Rprop", {"lr": 0.001, "step_sizes": (1e-6, 0.01), "maximize": True}),
     ("ASGD", {}),
     ("ASGD", {"lr": 0.1, "lambd": 0.05}),
     ("ASGD", {"lr": 0.1, "lambd": 0.05, "alpha": 0.3}),
