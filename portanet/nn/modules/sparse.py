@@ -204,8 +204,8 @@ class EmbeddingBag(_Table):
     ) -> Self:
         """A layer around a table (num_embeddings, embedding_dim) that is there; ``freeze``: not to be trained."""
         size = _size(cls.__name__, embeddings)
-        norms = (max_norm, norm_type, scale_grad_by_freq)
-        layer = cls(*size, *norms, mode, sparse, embeddings, include_last_offset, padding_idx)
+        where = (include_last_offset, padding_idx)
+        layer = cls(*size, max_norm, norm_type, scale_grad_by_freq, mode, sparse, embeddings, *where)
         layer.weight.requires_grad_(not freeze)
         return layer
 
