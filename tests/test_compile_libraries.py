@@ -220,3 +220,18 @@ def test_libraries_without_a_compiler_run_eagerly(name):
         pytest.skip(portanet.backend._info("dpnp").reason)
     with portanet.use_backend(name):
         prove(usual(), doubles(3), recordings=0, reason=f"{name} has no compiler that is known here")
+
+
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_sums_into_elements_that_share_their_memory(name):
+    pytest.importorskip(name)
+    with portanet.use_backend(name):
+        indices = portanet.asarray([3, 0, 3, 3, 1, 0])
+
+        def summed(indices):
+            nothing = portanet.broadcast_to(portanet.zeros((1, 4)), (5, 4))
+            return portanet.namespace.scatter_add(nothing, indices, portanet.ones((6, 4)))
+
+        compiled = portanet.compile(summed)
+        assert compiled(indices)[:, 0].tolist() == summed(indices)[:, 0].tolist() == [2.0, 1.0, 0.0, 3.0, 0.0]
+        assert compiled.reason == ""

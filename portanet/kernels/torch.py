@@ -24,7 +24,8 @@ def to_host(x: Any) -> Any:
 
 
 def scatter_add(x: Any, indices: Any, updates: Any) -> Any:
-    return torch.index_add(x, 0, indices, updates)
+    # Of its own memory: torch.compile adds to elements that share a place as if each had one (seen in 2.13).
+    return torch.index_add(x.contiguous(), 0, indices, updates)
 
 
 def random_on_host(device: Any) -> bool:
