@@ -39,8 +39,13 @@ def examples(name: str, value: object) -> list[doctest.DocTest]:
 WITH_EXAMPLES = [test for name, value in PUBLIC.items() for test in examples(name, value)]
 
 
+NEEDS = {"portanet.optim.scipy_minimize": "scipy"}  # what is not installed with portanet
+
+
 @pytest.mark.parametrize("example", WITH_EXAMPLES, ids=[test.name for test in WITH_EXAMPLES])
 def test_docstring_example(example, tmp_path, monkeypatch):
+    if example.name in NEEDS:
+        pytest.importorskip(NEEDS[example.name])
     monkeypatch.chdir(tmp_path)  # for examples that write a file
     said: list[str] = []
     with portanet.use_backend("numpy", dtype="float32"):  # also gives back what an example sets
