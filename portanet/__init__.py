@@ -56,6 +56,8 @@ from portanet.compiled import compile as compile
 from portanet.dtypes import DType as DType
 from portanet.namespace import *  # noqa: F403
 from portanet.namespace import __array_namespace_info__ as __array_namespace_info__
+from portanet.precision import get_float32_matmul_precision as get_float32_matmul_precision
+from portanet.precision import set_float32_matmul_precision as set_float32_matmul_precision
 from portanet.random import (
     manual_seed as manual_seed,
 )
@@ -80,8 +82,9 @@ __array_api_version__ = "2025.12"
 
 __all__ = [
     "DType", "Tensor", "__array_api_version__", "__array_namespace_info__", "__version__", "autograd",
-    "available_backends", "backend", "data", "enable_grad", "get_backend", "get_default_dtype", "inference_mode",
-    "load", "manual_seed", "metrics", "nn", "no_grad", "optim", "rand", "randint", "randn", "random", "randperm",
-    "save", "set_backend", "set_default_dtype", "testing", "training", "use_backend",
+    "available_backends", "backend", "data", "enable_grad", "get_backend", "get_default_dtype",
+    "get_float32_matmul_precision", "inference_mode", "load", "manual_seed", "metrics", "nn", "no_grad", "optim",
+    "rand", "randint", "randn", "random", "randperm", "save", "set_backend", "set_default_dtype",
+    "set_float32_matmul_precision", "testing", "training", "use_backend",
 ]  # fmt: skip
 __all__ += _namespace.__all__

@@ -605,6 +605,7 @@ LOOKED_AT = {
     "is_replayed",
     "known_outside",
     "layout",
+    "linalg_solve",  # in test_linalg.py
     "owns_memory",
     "random_on_host",
     "to_host",

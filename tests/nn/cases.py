@@ -15,6 +15,7 @@ import pytest
 import portanet as pn
 from portanet import nn
 from portanet.testing import check_gradient
+from tests.oracle import is_newest
 
 torch = pytest.importorskip("torch")
 
@@ -42,7 +43,12 @@ class Case:
         return getattr(nn, self.name)(*self.args, **self.options).to(dtype)
 
     def theirs(self) -> Any:
-        return getattr(torch.nn, self.name)(*self.args, **self.options).to(torch.float64)
+        try:
+            return getattr(torch.nn, self.name)(*self.args, **self.options).to(torch.float64)
+        except (AttributeError, TypeError) as problem:
+            if is_newest():
+                raise
+            pytest.skip(f"this PyTorch is older: {problem}")
 
     def values(self, seed: int) -> list[Any]:
         """The inputs of one step, drawn where only their shapes are given."""
@@ -142,6 +148,8 @@ def compared_in_float32(case: Case) -> None:
 
 def printed_alike(case: Case) -> None:
     """The print-out, and the names, shapes and dtypes of the state, are PyTorch's."""
+    if not is_newest():
+        pytest.skip("an older PyTorch prints otherwise")
     ours, theirs = case.ours(), case.theirs()
     assert repr(ours) == repr(theirs)
     state, expected = ours.state_dict(), theirs.state_dict()

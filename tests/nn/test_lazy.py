@@ -10,6 +10,7 @@ import pytest
 import portanet as pn
 from portanet import nn, optim
 from tests.nn.cases import Case, case, compared_step, printed_alike
+from tests.oracle import is_newest
 
 torch = pytest.importorskip("torch")
 
@@ -36,6 +37,8 @@ CASES = [
 @pytest.mark.filterwarnings("ignore:Lazy modules")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_after_the_first_input_it_is_pytorchs_layer(case: Case, backend):
+    if not is_newest():
+        pytest.skip("an older PyTorch prints otherwise")
     ours, theirs, values = case.ours(), case.theirs(), case.values(0)
     assert repr(ours) == repr(theirs)
     assert list(ours.state_dict()) == list(theirs.state_dict())

@@ -11,6 +11,7 @@ import portanet as pn
 from portanet import nn
 from portanet.nn import functional as F
 from tests.nn.cases import assert_close, case, compared, compared_in_float32, pair, printed_alike, proved
+from tests.oracle import of_newest
 
 torch = pytest.importorskip("torch")
 
@@ -107,6 +108,7 @@ def test_the_linear_map_is_part_of_the_loss_by_hand(backend):
     assert not isinstance(F.linear_cross_entropy(x.array, w.array, pn.asarray([0]).array), pn.Tensor)
 
 
+@of_newest
 def test_weights_of_classes_are_pytorchs(backend):
     weight = RANDOM.uniform(0.2, 2.0, size=4)
     x, rows = RANDOM.normal(size=(5, 3)), RANDOM.normal(size=(4, 3))

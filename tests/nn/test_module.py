@@ -11,6 +11,7 @@ import pytest
 
 import portanet as pn
 from portanet import nn
+from tests.oracle import of_newest
 
 
 class Net(nn.Module):
@@ -486,6 +487,7 @@ def test_parameter_list_and_dict(backend):
 # --------------------------------------------------------------------------------------------------------- print-outs
 
 
+@of_newest
 def test_print_outs_are_pytorchs():
     torch = pytest.importorskip("torch")
 

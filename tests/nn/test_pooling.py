@@ -10,6 +10,7 @@ import pytest
 import portanet as pn
 from portanet import nn
 from tests.nn.cases import arrays, assert_close, case, compared, compared_in_float32, printed_alike, proved
+from tests.oracle import is_newest
 
 torch = pytest.importorskip("torch")
 F = nn.functional
@@ -58,8 +59,14 @@ NORMS = [
     case("LPPool2d", 2, 2, stride=(2, 1), shapes=[(3, 5, 4)]),
     case("LPPool2d", 2, 2, shapes=[(0, 3, 5, 4)]),
     case("LPPool2d", 1.5, 2, shapes=[numpy.abs(arrays([(2, 3, 4, 5)])[0])]),
-    case("LPPool2d", math.inf, 2, ceil_mode=True, shapes=[(2, 3, 5, 4)]),
-    case("LPPool2d", -math.inf, 2, shapes=[(2, 3, 5, 4)]),
+    *(
+        [
+            case("LPPool2d", math.inf, 2, ceil_mode=True, shapes=[(2, 3, 5, 4)]),
+            case("LPPool2d", -math.inf, 2, shapes=[(2, 3, 5, 4)]),
+        ]
+        if is_newest()  # nan before
+        else []
+    ),
     case("LPPool3d", 2, 2, stride=1, shapes=[(2, 3, 4, 3, 4)]),
     case("LPPool3d", 2, (1, 3, 2), ceil_mode=True, shapes=[(3, 4, 5, 5)]),
 ]

@@ -13,6 +13,7 @@ from portanet import nn
 from portanet.nn.functional import resizing
 from portanet.testing import check_gradient
 from tests.nn.cases import arrays, assert_close, case, compared, compared_in_float32, printed_alike, proved
+from tests.oracle import of_newest
 
 torch = pytest.importorskip("torch")
 F = nn.functional
@@ -107,6 +108,7 @@ def smoothed(shape: tuple[int, ...], options: dict[str, Any]) -> None:
     assert_close(ours.grad, theirs.grad)
 
 
+@of_newest
 @pytest.mark.heavy
 @pytest.mark.parametrize(("shape", "options"), SMOOTHED, ids=str)
 def test_antialias_is_pytorchs(shape, options, backend):

@@ -14,6 +14,7 @@ from portanet import optim
 from portanet.optim import lr_scheduler
 from tests.optim.problem import named
 from tests.optim.test_schedulers import close
+from tests.oracle import of_newest
 
 
 def inverse(k):
@@ -169,6 +170,7 @@ def sequence(kinds, optimizer, parts, milestones):
     return kinds("SequentialLR")(optimizer, [kinds(name)(optimizer, **options) for name, options in parts], milestones)
 
 
+@of_newest
 @pytest.mark.parametrize("made_of", MADE_OF.values(), ids=MADE_OF)
 def test_one_after_the_other_is_pytorchs(made_of):
     optimizer, other = ours(), theirs()

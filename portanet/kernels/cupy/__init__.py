@@ -6,6 +6,8 @@ from typing import Any
 
 import cupy
 
+from portanet.kernels.cupy.arrays import *  # noqa: F403
+from portanet.kernels.cupy.gemm import *  # noqa: F403
 from portanet.kernels.cupy.random import *  # noqa: F403
 
 
@@ -29,16 +31,12 @@ def unavailable() -> str | None:
     return None
 
 
-def to_host(x: Any) -> Any:
-    return x.get()
-
-
 # ---------------------------------------------------------------------------------------------------------------------
-# Special functions: CuPy's, where this version has them; not betaln, which the generic kernel has more exactly.
+# Special functions: CuPy's, where this version has them; not betaln, which the generic kernel has more exactly, nor i0e
+# and i1e, which are exp(-|x|) times an overflow there (nan above 713).
 
 _SPECIAL = frozenset(
-    "betainc erf erfc erfcx erfinv gamma gammainc gammaincc gammaln i0 i0e i1 i1e log_expit log_ndtr logit ndtri "
-    "psi".split()
+    "betainc erf erfc erfcx erfinv gamma gammainc gammaincc gammaln i0 i1 log_expit log_ndtr logit ndtri psi".split()
 )
 
 

@@ -1,0 +1,23 @@
+"""Arrays on the GPU: to the host, and what CuPy's functions of the standard do otherwise than it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cupy
+
+__all__ = ["linalg_solve", "to_host"]
+
+
+def to_host(x: Any) -> Any:
+    return x.get()
+
+
+def linalg_solve(x1: Any, x2: Any, /) -> Any:
+    # CuPy's own refuses a vector beside a stack of matrices, and axes that would have to broadcast.
+    b = x2[:, None] if x2.ndim == 1 else x2
+    batch = cupy.broadcast_shapes(x1.shape[:-2], b.shape[:-2])
+    found = cupy.linalg.solve(
+        cupy.broadcast_to(x1, (*batch, *x1.shape[-2:])), cupy.broadcast_to(b, (*batch, *b.shape[-2:]))
+    )
+    return found[..., 0] if x2.ndim == 1 else found
