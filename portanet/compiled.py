@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from portanet.captured import Captured
 from portanet.library import namespace_of
 from portanet.lifting import State, collected, flattened, rebuilt
 from portanet.plan.recorder import Refused, Stale, active, structure
@@ -24,7 +25,9 @@ def compile(step: Callable[..., Any] | None = None, *, state: Any = ()) -> Any:
 
     On NumPy the record is a plan: the calls of the step one after the other, into memory that was allocated once, the
     parameters, gradients and moments of an optimizer each side by side, so that one call updates them all. The results
-    are those of the step itself, bit by bit. On JAX the step is traced by ``jax.jit``, on PyTorch by
+    are those of the step itself, bit by bit. On CuPy the step is captured as a CUDA graph, which the GPU runs as a
+    whole: the first call with arguments of a form runs step by step, to make ready what the capture needs, and the
+    second is captured; the results are again the same bits. On JAX the step is traced by ``jax.jit``, on PyTorch by
     ``torch.compile``. On any other library, and where a step cannot be recorded, it simply runs: `CompiledStep.reason`
     says why.
 
@@ -67,6 +70,10 @@ def compile(step: Callable[..., Any] | None = None, *, state: Any = ()) -> Any:
     return CompiledStep(step, state)
 
 
+class _NotYet(Refused):
+    """This call runs step by step, and the next may be recorded."""
+
+
 class CompiledStep:
     """A step and its recordings: see `compile`.
 
@@ -83,6 +90,7 @@ class CompiledStep:
         self.recordings = 0
         self._kept: list[Any] = []  # recordings, the last used first
         self._refused: list[tuple[Any, str]] = []  # forms that cannot be recorded, and why
+        self._prepared: list[Any] = []  # forms with which the step has run, so that all it needs has been made once
         self._seen = structure.changes
         self._lock = threading.RLock()  # the recordings have memory of their own, for one call at a time
 
@@ -123,18 +131,20 @@ class CompiledStep:
         self._seen = structure.changes
         now = self.state.renewed()
         if now is not None:
-            self.state, self._kept, self._refused = now, [], []
+            self.state, self._kept, self._refused, self._prepared = now, [], [], []
 
     def _record(self, args: Any, options: Any, arrays: list[Any], form: Any) -> Any:
         known = [why for refused, why in self._refused if refused == form]
         if known:
             return self._run(args, options, known[0])
         try:
-            recorded = self._recorder(arrays)(self.step, self.state, args, options, form)
+            recorded = self._recorder(arrays, form)(self.step, self.state, args, options, form)
             result = recorded(arrays)
             self.recordings += 1
         except Late as late:
             raise late.problem from None
+        except _NotYet as first:
+            return self._run(args, options, str(first))
         except Exception as problem:
             why = str(problem) if isinstance(problem, Refused) else f"{type(problem).__name__}: {problem}"
             result = self._run(args, options, why)  # which raises, if it is the step that fails
@@ -145,7 +155,7 @@ class CompiledStep:
         self.reason = ""
         return result
 
-    def _recorder(self, arrays: list[Any]) -> Callable[..., Any]:
+    def _recorder(self, arrays: list[Any], form: Any) -> Callable[..., Any]:
         places = [t._raw for t in self.state.tensors] + arrays
         if not places:
             raise Refused("there is no array in the arguments or the state")
@@ -155,10 +165,19 @@ class CompiledStep:
         (xp,) = libraries.values()
         if xp.is_replayed():
             return Replay
+        capturer = xp.capturer()
+        if capturer is not None:
+            self._require_prepared((form, self.state.modes()))
+            return functools.partial(Captured, capturer)
         traced = xp.tracer()
         if traced is None:
             raise Refused(f"{xp.library_name} has no compiler that is known here")
         return functools.partial(Traced, traced)
+
+    def _require_prepared(self, form: Any) -> None:
+        if form not in self._prepared:
+            self._prepared = [*self._prepared[-KEPT:], form]
+            raise _NotYet("the first call of a form runs step by step, to make ready what a capture needs")
 
     def _run(self, args: Any, options: Any, reason: str) -> Any:
         self.reason = reason

@@ -14,6 +14,7 @@ import pytest
 import portanet
 from portanet import nn, optim
 from tests.stepping import (
+    RECORDED,
     F,
     accumulating,
     batches,
@@ -29,9 +30,11 @@ from tests.stepping import (
 STEPS = 6
 
 
-@pytest.fixture(autouse=True)
-def _on_numpy():
-    with portanet.use_backend("numpy"):
+@pytest.fixture(autouse=True, params=RECORDED)
+def _on_a_recorded_backend(request):
+    if portanet.backend._info(request.param).reason:
+        pytest.skip(portanet.backend._info(request.param).reason)
+    with portanet.use_backend(request.param):
         yield
 
 

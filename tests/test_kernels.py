@@ -601,6 +601,8 @@ def test_whether_the_host_had_better_draw_is_known_of_every_device(backend):
 # Mechanical: what a library's file may hold, and that all of it is compared somewhere.
 
 LOOKED_AT = {
+    "capturer",  # in test_compile_graph.py, as the next
+    "copy_into",
     "device_of",
     "is_replayed",
     "known_outside",

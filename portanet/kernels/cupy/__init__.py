@@ -8,6 +8,7 @@ import cupy
 
 from portanet.kernels.cupy.arrays import *  # noqa: F403
 from portanet.kernels.cupy.gemm import *  # noqa: F403
+from portanet.kernels.cupy.graph import *  # noqa: F403
 from portanet.kernels.cupy.random import *  # noqa: F403
 
 

@@ -93,12 +93,18 @@ def _handle(device: int) -> Any:
 _workspaces: dict[tuple[int, int], Any] = {}  # by device and stream: two streams may be at work at once
 
 
-def _workspace(device: int, stream: int) -> int:
+def workspace(device: int, stream: int) -> int:
+    """The address of the memory that products on this stream work in."""
     memory = _workspaces.get((device, stream))
     if memory is None:
         memory = _workspaces[device, stream] = cupy.cuda.alloc(WORKSPACE)
     pointer: int = memory.ptr
     return pointer
+
+
+def release_workspace(device: int, stream: int) -> None:
+    """Give the memory back, when the stream goes."""
+    _workspaces.pop((device, stream), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +208,7 @@ class Plan:
         first, second, result = self._layouts
         status = self._run.cublasLtMatmul(
             self._handle, self._description, one, b, first, a, second, zero, d, result, d, result, algorithm,
-            _workspace(self._device, stream), self._heuristic.workspace, stream,
+            workspace(self._device, stream), self._heuristic.workspace, stream,
         )  # fmt: skip
         _require(status, "cublasLtMatmul")
 

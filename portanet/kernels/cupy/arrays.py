@@ -6,11 +6,24 @@ from typing import Any
 
 import cupy
 
-__all__ = ["linalg_solve", "to_host"]
+__all__ = ["copy", "layout", "linalg_solve", "owns_memory", "to_host"]
 
 
 def to_host(x: Any) -> Any:
     return x.get()
+
+
+def copy(x: Any) -> Any:
+    return x.copy("K")
+
+
+def layout(x: Any) -> Any:
+    return None if x.flags.c_contiguous else x.strides
+
+
+def owns_memory(x: Any) -> bool:
+    # Views hold their base; memory that came from elsewhere is of no pool.
+    return x.base is None and hasattr(x.data.mem, "pool")
 
 
 def linalg_solve(x1: Any, x2: Any, /) -> Any:

@@ -9,6 +9,7 @@ import cupy
 import numpy
 
 from portanet.kernels.cupy._cuda import Source
+from portanet.kernels.cupy._shift import shift
 from portanet.kernels.generic.random import ROUNDS
 
 __all__ = ["random_words"]
@@ -19,7 +20,8 @@ _PHILOX = Source(
     r"""
     typedef unsigned long long word;
     extern "C" __global__
-    void philox(word* out, word blocks, word key0, word key1, word c0, word c1, word c2, word c3, int rounds) {
+    void philox(word* out, word blocks, word key0, word key1, word c0, word c1, word c2, word c3, int rounds, const word* shift) {
+        if (shift) c0 += *shift;
         word step = (word)blockDim.x * gridDim.x;
         for (word i = (word)blockDim.x * blockIdx.x + threadIdx.x; i < blocks; i += step) {
             word x0 = c0 + i, x1 = c1, x2 = c2, x3 = c3, k0 = key0, k1 = key1;
@@ -44,6 +46,7 @@ def random_words(blocks: int, *, key: tuple[int, int], counter: int, device: Any
         if blocks > 0:
             parts = [numpy.uint64((counter >> shift) % 2**64) for shift in (0, 64, 128, 192)]
             keys = [numpy.uint64(key[0]), numpy.uint64(key[1])]
-            arguments = (out, numpy.uint64(blocks), *keys, *parts, numpy.int32(ROUNDS))
+            moved = numpy.uint64(0) if shift.word is None else shift.word
+            arguments = (out, numpy.uint64(blocks), *keys, *parts, numpy.int32(ROUNDS), moved)
             _PHILOX.kernel("philox")((min(-(-blocks // 128), 65535),), (128,), arguments)
         return out.view(cupy.uint32)

@@ -24,3 +24,13 @@ def tracer(xp: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]] | None
 def traced_number(xp: Any, x: float) -> Any:
     """A Python number as an argument of a traced function that may be another one in the next call."""
     return x
+
+
+def capturer(xp: Any) -> Any:
+    """The class whose instances record what is done on a device and launch it as a whole; None where there is none."""
+    return None
+
+
+def copy_into(xp: Any, target: Any, values: Any) -> None:
+    """Write ``values`` to the memory of ``target``, of the same shape: where `capturer` is not None alone."""
+    target[...] = values

@@ -1,0 +1,16 @@
+"""Where the draws of a CUDA graph stand: its counters are those of the recording, moved on by a word that it reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class _Shift:
+    """Attributes:
+    word: an array of one uint64 on the device, added to the counter of each draw; None: nothing is.
+    """
+
+    word: Any = None
+
+
+shift = _Shift()
