@@ -84,6 +84,10 @@ class Captured:
         self.constants = self._constants()
         self.homed = {id(t): k for k, t in enumerate(state.tensors)}
         self.homes = [self._own(t) for t in state.tensors]
+        for optimizer in state.optimizers:
+            for values in optimizer.state.values():
+                for value in [one for one in values.values() if isinstance(one, Tensor)]:
+                    self._own(value)
         self.sources = [self.xp.copy(x) for x in arrays]
         self.grads = [None if leaf.grad is None else self.xp.copy(leaf.grad._raw) for leaf in self.leaves]
         self.parts: list[Callable[[], Any]] = []  # graphs to launch, and steps of optimizers between them
@@ -92,6 +96,7 @@ class Captured:
         self.steps: dict[int, _Within] = {}  # the optimizers that step within a graph
         self.moments: list[tuple[Optimizer, Tensor, str, Any]] = []  # the arrays that their states must hold
         self._watched: list[Any] = []
+        self._held = [self._holders(k) for k in range(len(self.homes))]
         recorder = _Capturing(self)
         self._record(recorder, step, args, options)
 
@@ -100,6 +105,14 @@ class Captured:
         if not alone(t):
             t._raw = self.xp.copy(t._raw)
         return t._raw
+
+    def _holders(self, k: int) -> int:
+        return sys.getrefcount(self.homes[k])
+
+    def _require_free(self, k: int, at_home: bool) -> None:
+        """Raise `Refused` where the step holds the old value of a state, or a view of it, which is about to change."""
+        if self._holders(k) > self._held[k] - (not at_home):
+            raise Refused("a value of the state from before it changed is held beyond that")
 
     def _constants(self) -> list[dict[str, Any]]:
         """The hyperparameters that are recorded as they are: all but the learning rate."""
@@ -167,12 +180,15 @@ class Captured:
             self.capture.begin()
 
     def _bring_home(self) -> None:
-        for t, home in zip(self.state.tensors, self.homes):
-            if t._raw is not home:
-                if t._raw.shape != home.shape or t._raw.dtype != home.dtype:
-                    raise Refused(f"a state of shape {home.shape} gets another shape or dtype: {t._raw.shape}")
-                self.xp.copy_into(home, t._raw)
-                t._raw = home
+        away = [k for k, t in enumerate(self.state.tensors) if t._raw is not self.homes[k]]
+        for k in away:
+            self._require_free(k, False)
+            new = self.state.tensors[k]._raw
+            if new.shape != self.homes[k].shape or new.dtype != self.homes[k].dtype:
+                raise Refused(f"a state of shape {self.homes[k].shape} gets another shape or dtype: {new.shape}")
+        for k in away:
+            self.xp.copy_into(self.homes[k], self.state.tensors[k]._raw)
+            self.state.tensors[k]._raw = self.homes[k]
 
     def _stepped_within(self, optimizer: Optimizer) -> bool:
         """Record the step's kernels. False, and nothing is recorded, where the rule makes new arrays."""
@@ -191,6 +207,8 @@ class Captured:
             raise Refused(f"{type(optimizer).__name__} steps twice, for other parameters each time")
         count = {COUNT: self._number(within.count(self._times(optimizer)))} if within.counts else {}
         rates = {id(group): self._number(functools.partial(group.__getitem__, "lr")) for group, _ in work}
+        for p in params:
+            self._require_free(self.homed[id(p)], True)
         for (group, p), state in zip(work, states):
             optimizer._require_agreement(p._raw, p.grad._raw, state)
             values = {name: raw(value) for name, value in state.items()} | count
@@ -311,9 +329,10 @@ class Captured:
 
     def _return_home(self) -> None:
         """Bring the values of the state to their places, where they are not: when a user set others."""
+        present = self._count_references() if self._watched else 0  # before anything here holds one of them too
         away = [(t, home) for t, home in zip(self.state.tensors, self.homes) if t._raw is not home]
         lost = [one for one in self.moments if raw(one[0].state[one[1]].get(one[2])) is not one[3]]
-        if self._watched and self._count_references() > self._references - len(away) - len(lost):
+        if self._watched and present > self._references - len(away) - len(lost):
             raise Touched
         values = [(t._raw, home) for t, home in away] + [(raw(o.state[p].get(name)), x) for o, p, name, x in lost]
         if any([v is None or v.shape != x.shape or v.dtype != x.dtype for v, x in values]):

@@ -28,6 +28,9 @@ class _DTypes(dict[Any, DType]):
         return found
 
 
+EXTENSIONS = ("fft", "linalg")
+
+
 class Library:
     """One array library as rules and layers see it: every name of the standard, and every kernel, as an attribute.
 
@@ -52,7 +55,9 @@ class Library:
         if name.startswith("__"):
             raise AttributeError(name)
         plain = name.replace(".", "_")  # names of an extension come with a dot: "linalg.svd"
-        found: Any = getattr(self._kernels, plain, None)
+        found: Any = _Extension(self, name) if name in EXTENSIONS and hasattr(self.namespace, name) else None
+        if found is None:
+            found = getattr(self._kernels, plain, None)
         if isinstance(found, ModuleType):  # a family of kernels, such as kernels/numpy/random.py
             found = None
         if found is None and name == plain:
@@ -104,6 +109,18 @@ class Library:
                 return device
         names = ", ".join(str(device) for device in known)
         raise ValueError(f"device={wanted!r}: {self.library_name} has no such device; it has {names}.")
+
+
+class _Extension:
+    """The functions of an extension of the standard, `linalg` or `fft`, among them the library's kernels."""
+
+    def __init__(self, library: Library, name: str) -> None:
+        self._library, self._name = library, name
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._library, f"{self._name}.{name}")
+        setattr(self, name, found)
+        return found
 
 
 def _bound(function: Callable[..., Any] | None, library: Library) -> Callable[..., Any] | None:

@@ -13,6 +13,7 @@ import pytest
 
 import portanet
 from portanet import nn, optim
+from portanet.library import is_array, to_numpy
 from tests.stepping import (
     RECORDED,
     F,
@@ -131,13 +132,14 @@ def test_what_is_held_outside_keeps_its_values():
                 held.append(weight.array.T if i == 6 else None)
                 held.append(weight.grad.array[0] if weight.grad is not None else None)
             held.append(step(*args))
-        return [None if x is None else numpy.asarray(getattr(x, "_raw", x)).copy() for x in held], step
+        raws = [getattr(x, "_raw", x) for x in held]
+        return [to_numpy(x).copy() if is_array(x) else x for x in raws], step
 
     expected, _ = run(False)
     found, step = run(True)
     assert len(expected) == len(found) > 50
     for one, other in zip(expected, found, strict=True):
-        assert (one is None and other is None) or numpy.array_equal(one, other)
+        assert numpy.array_equal(one, other)
     assert step.reason == ""
 
 
@@ -203,7 +205,10 @@ def test_generators():
         if i == 4:
             portanet.random.rand(3)
 
-    prove(make, [(normal(i, 4, 5),) for i in range(STEPS)], between, recordings=1)
+    # A plan draws as the step does; the counters of a graph are moved on by one number.
+    captures = portanet.get_backend().library.capturer() is not None
+    reason = "two generators" if captures else ""
+    prove(make, [(normal(i, 4, 5),) for i in range(STEPS)], between, recordings=1, reason=reason)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -268,6 +273,8 @@ def test_zeros_of_either_sign_are_two_values():
 
 
 def test_numpy_arrays_as_arguments():
+    if portanet.get_backend().name != "numpy":
+        pytest.skip("they are arrays of another library")
     calls = [(x.numpy(), y.numpy()) for x, y in batches(STEPS)]
 
     def body(model, optimizer, x, y):

@@ -210,9 +210,10 @@ def test_a_call_under_no_grad_is_another_step():
     made = make()
     step = portanet.compile(made.step, state=made.state)
     x = normal(0, 4, 5)
-    step(x)
-    with portanet.no_grad():
+    for _ in range(2):
         step(x)
+        with portanet.no_grad():
+            step(x)
     step(x)
     assert step.recordings == 2
     assert made.seen == [True, False]
@@ -417,4 +418,4 @@ def test_what_python_keeps_is_no_recorded_array():
         return loss
 
     ran(stepping(body), batches(3))
-    assert {type(x._raw) for x in kept} == {numpy.ndarray}
+    assert {type(x._raw) for x in kept} == {type(portanet.zeros(1)._raw)}

@@ -84,7 +84,10 @@ def log_softmax(x, *, axis):
 
 
 def matmul(x1, x2):
-    return numpy.einsum("...ij,...jk->...ik", x1.astype(numpy.float64), x2.astype(numpy.float64))
+    a, b = x1.astype(numpy.float64), x2.astype(numpy.float64)
+    y = numpy.einsum("...ij,...jk->...ik", a[None, :] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b)
+    y = y[..., 0, :] if a.ndim == 1 else y
+    return y[..., 0] if b.ndim == 1 else y
 
 
 def sigmoid(x):
@@ -327,6 +330,9 @@ LAYERS = [
     ],
     *[Case("column_sums", smooth(shape), note=str(shape)) for shape in ((5, 3), (3,), (2, 4, 3), (0, 3), (5, 0))],
     Case("matmul", smooth((4, 3), (3, 5))),
+    Case("matmul", smooth((3,), (2, 3, 5)), note="a vector before"),
+    Case("matmul", smooth((2, 4, 3), (3,)), note="a vector behind"),
+    Case("matmul", smooth((3,), (3,)), note="two vectors"),
     Case("matmul", smooth((2, 4, 3), (3, 5)), note="batch"),
     Case("matmul", smooth((2, 1, 4, 3), (3, 3, 5)), note="batches broadcast"),
     Case("matmul", smooth((4, 0), (0, 5)), note="empty"),
@@ -571,8 +577,8 @@ def test_the_device_of_an_array_is_one_that_arrays_can_be_made_on(backend):
 def test_memory_is_an_arrays_own_where_that_is_known(backend):
     raw = pn.zeros((2, 3)).array
     assert of_generic(backend, "owns_memory")(raw) is False
-    assert backend.library.owns_memory(raw) is (backend.name in ("numpy", "torch"))
-    if backend.name == "numpy":
+    assert backend.library.owns_memory(raw) is (backend.name in ("cupy", "numpy", "torch"))
+    if backend.name in ("cupy", "numpy"):
         assert not backend.library.owns_memory(raw.T)
 
 
@@ -580,6 +586,7 @@ def test_what_a_library_has_to_run_a_step_faster(backend):
     xp = backend.library
     assert xp.is_replayed() is (backend.name == "numpy")
     assert callable(xp.tracer()) is (backend.name in ("jax", "torch"))
+    assert callable(xp.capturer()) is (backend.name == "cupy")
     assert float(xp.traced_number(2.5)) == 2.5
     assert (of_generic(backend, "is_replayed")(), of_generic(backend, "tracer")()) == (False, None)
     assert of_generic(backend, "traced_number")(2.5) == 2.5
@@ -607,7 +614,8 @@ LOOKED_AT = {
     "is_replayed",
     "known_outside",
     "layout",
-    "linalg_solve",  # in test_linalg.py
+    "clip",  # of the standard, as the next: in test_standard.py and test_vjps.py, and in test_linalg.py
+    "linalg_solve",
     "owns_memory",
     "random_on_host",
     "to_host",

@@ -16,6 +16,7 @@ from portanet.precision import rounds_float32
 
 __all__ = ["column_sums", "linear", "linear_backward", "matmul"]
 
+_KINDS = frozenset("efdE")  # float16, float32, float64 and, by ml_dtypes, bfloat16
 _KEPT = 4096  # forms of products; a program that makes more than this starts anew
 
 # By shapes, strides and all else that the choice depends on: the plan and the shape of the result, or None where cuBLASLt
@@ -124,8 +125,8 @@ def _remembered(key: Any, a: Any, b: Any, epilogue: int, alignment: int) -> _Fou
 
 def _agree(*arrays: Any) -> bool:
     """Whether these are arrays of one dtype that cuBLASLt has, none of them empty."""
-    dtype = arrays[0].dtype
-    return dtype.name in TYPES and all([x.dtype == dtype and x.size for x in arrays])
+    kind = arrays[0].dtype.char  # not its name, which NumPy puts together anew each time
+    return kind in _KINDS and all([x.dtype.char == kind and x.size for x in arrays])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
