@@ -159,6 +159,16 @@ class Generator:
             self._counter = start + blocks
             return self._key, start
 
+    def _draw_of(self, words: int) -> dict[str, Any]:
+        """The place of a draw of ``words`` words, for a kernel that draws by itself, as often as it likes."""
+
+        def drawn() -> dict[str, Any]:
+            key, counter = self._taken(words)
+            return {"key": key, "counter": counter}
+
+        recorder = active.get()
+        return drawn() if recorder is None else recorder.draw(self, drawn)
+
     # ----------------------------------------------------------------------------------------------------- numbers
 
     def uniform(

@@ -24,6 +24,7 @@ __all__ = [
     "conv_backward_weight",
     "copy",
     "device_of",
+    "dropout",
     "fold",
     "gelu",
     "horner",
@@ -106,6 +107,11 @@ def softplus(x: Any, *, beta: float, threshold: float) -> Tensor:
 def gelu(x: Any, *, approximate: str) -> Tensor:
     """x times the normal distribution function of x, exact (``"none"``) or nearly (``"tanh"``)."""
     return apply("gelu", x, approximate=approximate)
+
+
+def dropout(x: Any, *, threshold: int, scale: float, key: tuple[int, int], counter: int) -> Tensor:
+    """``x`` times ``scale`` where the words of a draw, by key and counter, are below ``threshold``; else times 0."""
+    return apply("dropout", x, threshold=threshold, scale=scale, key=key, counter=counter)
 
 
 def softmax(x: Any, *, axis: Any) -> Tensor:

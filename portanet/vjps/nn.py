@@ -7,24 +7,6 @@ from typing import Any
 from portanet.kernels.generic.nn import clamped_logs, class_mask
 
 
-def _softplus(xp: Any, g: Any, y: Any, x: Any, *, beta: float, threshold: float) -> Any:
-    z = beta * x
-    return xp.where(z > threshold, g, g * xp.sigmoid(z))
-
-
-def _silu(xp: Any, g: Any, y: Any, x: Any) -> Any:
-    s = xp.sigmoid(x)
-    return g * (s * (1 + x * (1 - s)))
-
-
-def _softmax(xp: Any, g: Any, y: Any, x: Any, *, axis: Any) -> Any:
-    return y * (g - xp.sum(g * y, axis=axis, keepdims=True))
-
-
-def _log_softmax(xp: Any, g: Any, y: Any, x: Any, *, axis: Any) -> Any:
-    return g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True)
-
-
 def _of_examples(xp: Any, g: Any, target: Any, ignore_index: int) -> Any:
     """The cotangent of each example's loss, 0 for those that are ignored, as a column beside the classes."""
     return xp.expand_dims(xp.where(target == ignore_index, xp.zeros_like(g), g), axis=-1)
@@ -39,7 +21,7 @@ def _softmax_cross_entropy(xp: Any, g: Any, y: Any, x: Any, target: Any, **how: 
     p = y[1]
     gx = None if of_loss is None else xp.softmax_cross_entropy_backward(of_loss, p, target, **how)
     if of_p is not None:  # only where second derivatives are taken
-        more = _softmax(xp, of_p, p, x, axis=-1)
+        more = xp.softmax_backward(of_p, p, axis=-1)
         gx = more if gx is None else gx + more
     return [gx, None]
 
@@ -101,12 +83,13 @@ def _horner_coefficients(xp: Any, g: Any, y: Any, x: Any, coefficients: Any) -> 
 
 VJPS: dict[str, Any] = {
     "relu": (lambda xp, g, y, x: xp.relu_backward(g, y),),
-    "sigmoid": (lambda xp, g, y, x: g * (y * (1 - y)),),
-    "softplus": (_softplus,),
-    "silu": (_silu,),
+    "sigmoid": (lambda xp, g, y, x: xp.sigmoid_backward(g, y),),
+    "softplus": (lambda xp, g, y, x, **how: xp.softplus_backward(g, x, **how),),
+    "silu": (lambda xp, g, y, x: xp.silu_backward(g, x),),
     "gelu": (lambda xp, g, y, x, *, approximate: xp.gelu_backward(g, y, x, approximate=approximate),),
-    "softmax": (_softmax,),
-    "log_softmax": (_log_softmax,),
+    "dropout": (lambda xp, g, y, x, **how: xp.dropout(g, **how),),  # the same elements, by the same words
+    "softmax": (lambda xp, g, y, x, *, axis: xp.softmax_backward(g, y, axis=axis),),
+    "log_softmax": (lambda xp, g, y, x, *, axis: xp.log_softmax_backward(g, y, axis=axis),),
     "pick_class": (_pick_class, None),
     "softmax_cross_entropy": _softmax_cross_entropy,
     "sigmoid_cross_entropy": (lambda xp, g, y, x, t: g * (xp.sigmoid(x) - t), lambda xp, g, y, x, t: -g * x),

@@ -38,10 +38,14 @@ class Source:
         name: of the family, for error messages and for the list of all sources.
         code: CUDA C++.
         dtypes: the names of the data types that ``T`` may be; () for a source without ``T``.
+        options: of the compiler, beside those that all sources have.
     """
 
-    def __init__(self, name: str, code: str, dtypes: Sequence[str] = FLOATING) -> None:
+    def __init__(
+        self, name: str, code: str, dtypes: Sequence[str] = FLOATING, options: Sequence[str] = ()
+    ) -> None:
         self.name, self.code, self.dtypes = name, code, tuple(dtypes)
+        self.options = (*OPTIONS, *options)
         self._modules: dict[str, Any] = {}
         self._kernels: dict[tuple[str, str], Callable[..., None]] = {}
         SOURCES[name] = self
@@ -60,6 +64,6 @@ class Source:
         if found is None:
             module = self._modules.get(dtype)
             if module is None:
-                module = self._modules[dtype] = cupy.RawModule(code=self.text(dtype), options=OPTIONS)
+                module = self._modules[dtype] = cupy.RawModule(code=self.text(dtype), options=self.options)
             found = self._kernels[key] = module.get_function(function)
         return found

@@ -7,7 +7,7 @@ from typing import Any
 import cupy
 from array_api_compat import cupy as _standard
 
-__all__ = ["clip", "copy", "layout", "linalg_solve", "owns_memory", "to_host"]
+__all__ = ["clip", "copy", "layout", "linalg_solve", "to_host"]
 
 
 def to_host(x: Any) -> Any:
@@ -20,20 +20,6 @@ def copy(x: Any) -> Any:
 
 def layout(x: Any) -> Any:
     return None if x.flags.c_contiguous else x.strides
-
-
-def owns_memory(x: Any) -> bool:
-    # Views hold their base; memory that came from elsewhere is of no pool.
-    return x.base is None and hasattr(x.data.mem, "pool")
-
-
-def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
-    # The other way picks elements by truth values, which the host has to count.
-    if x.dtype.kind != "f":
-        return _standard.clip(x, min, max)
-    y = x if min is None else cupy.maximum(x, min)
-    y = y if max is None else cupy.minimum(y, max)
-    return x.copy() if y is x else y.astype(x.dtype, copy=False)
 
 
 def linalg_solve(x1: Any, x2: Any, /) -> Any:

@@ -12,9 +12,10 @@ from array_api_compat import cupy as _standard
 
 from portanet.kernels.cupy._cublaslt import BIAS, BIAS_GRADIENT, FAST_TF32, PLAIN, TYPES, Matrix, Plan, Product
 from portanet.kernels.cupy._cublaslt import Unsupported as _Unsupported
+from portanet.kernels.cupy.columns import column_sums
 from portanet.precision import rounds_float32
 
-__all__ = ["column_sums", "linear", "linear_backward", "matmul"]
+__all__ = ["linear", "linear_backward", "matmul"]
 
 _KINDS = frozenset("efdE")  # float16, float32, float64 and, by ml_dtypes, bfloat16
 _KEPT = 4096  # forms of products; a program that makes more than this starts anew
@@ -174,14 +175,3 @@ def linear_backward(g: Any, x: Any, weight: Any, *, wanted: tuple[bool, ...]) ->
     if with_bias and of_bias is None:
         of_bias = column_sums(g)
     return of_x if of_x is None or x.ndim == 2 else of_x.reshape(x.shape), of_weight, of_bias
-
-
-def column_sums(x: Any) -> Any:
-    if x.ndim <= 1:
-        return x
-    if _agree(x):  # ones times the matrix: CuPy's sum over a first axis keeps few of the GPU's parts busy
-        rows = x.reshape(-1, x.shape[-1])
-        out = _product(cupy.ones((1, rows.shape[0]), x.dtype), rows)
-        if out is not None:
-            return out[0]
-    return cupy.sum(x, axis=tuple(range(x.ndim - 1)), dtype=x.dtype)

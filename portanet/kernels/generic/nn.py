@@ -23,6 +23,11 @@ def sigmoid(xp: Any, x: Any) -> Any:
     return xp.where(x >= 0, xp.ones_like(x), small) / (1 + small)
 
 
+def sigmoid_backward(xp: Any, g: Any, y: Any) -> Any:
+    """The cotangent of x from that of y = sigmoid(x)."""
+    return g * (y * (1 - y))
+
+
 def softplus(xp: Any, x: Any, *, beta: float, threshold: float) -> Any:
     """log(1 + exp(beta x)) / beta, and x itself where beta x > threshold."""
     z = beta * x
@@ -30,9 +35,21 @@ def softplus(xp: Any, x: Any, *, beta: float, threshold: float) -> Any:
     return xp.where(z > threshold, x, smooth)
 
 
+def softplus_backward(xp: Any, g: Any, x: Any, *, beta: float, threshold: float) -> Any:
+    """The cotangent of x from that of softplus(x)."""
+    z = beta * x
+    return xp.where(z > threshold, g, g * xp.sigmoid(z))
+
+
 def silu(xp: Any, x: Any) -> Any:
     """x sigmoid(x)."""
     return x * xp.sigmoid(x)
+
+
+def silu_backward(xp: Any, g: Any, x: Any) -> Any:
+    """The cotangent of x from that of silu(x)."""
+    s = xp.sigmoid(x)
+    return g * (s * (1 + x * (1 - s)))
 
 
 def gelu(xp: Any, x: Any, *, approximate: str) -> Any:
@@ -62,10 +79,20 @@ def softmax(xp: Any, x: Any, *, axis: Any) -> Any:
     return y / xp.sum(y, axis=axis, keepdims=True)
 
 
+def softmax_backward(xp: Any, g: Any, y: Any, *, axis: Any) -> Any:
+    """The cotangent of x from that of y = softmax(x)."""
+    return y * (g - xp.sum(g * y, axis=axis, keepdims=True))
+
+
 def log_softmax(xp: Any, x: Any, *, axis: Any) -> Any:
     """x - log(sum(exp(x))) over an axis, several, or all (None)."""
     x = x - xp.max(x, axis=axis, keepdims=True)
     return x - xp.log(xp.sum(xp.exp(x), axis=axis, keepdims=True))
+
+
+def log_softmax_backward(xp: Any, g: Any, y: Any, *, axis: Any) -> Any:
+    """The cotangent of x from that of y = log_softmax(x)."""
+    return g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True)
 
 
 def known_outside(xp: Any, x: Any, low: float, high: float) -> bool:

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 __all__ = [
-    "philox", "random_bernoulli", "random_integer_dtype", "random_integers", "random_normal", "random_on_host",
+    "draws_anew", "dropout", "philox", "random_bernoulli", "random_integer_dtype", "random_integers", "random_normal", "random_on_host",
     "random_permutation", "random_uniform", "random_words",
 ]  # fmt: skip
 
@@ -125,6 +125,19 @@ def random_bernoulli(xp: Any, count: int, *, threshold: int, device: Any = None,
     if threshold == 0:
         return xp.zeros((count,), dtype=xp.bool, device=device)
     return words <= xp.asarray(threshold - 1, dtype=words.dtype, device=device)  # 2**32 itself may not fit the dtype
+
+
+def draws_anew(xp: Any) -> bool:
+    """Whether a mask for dropout is sooner drawn once more on the way back than kept until then."""
+    return False
+
+
+def dropout(xp: Any, x: Any, *, threshold: int, scale: float, key: tuple[int, int], counter: int) -> Any:
+    """``x`` with each element multiplied by ``scale`` if its word (in the order of the elements) is below ``threshold``,
+    else by 0. A linear map, and its own transpose."""
+    where: dict[str, Any] = {"key": key, "counter": counter, "device": xp.device_of(x)}
+    kept = xp.reshape(xp.random_bernoulli(math.prod(x.shape), threshold=threshold, **where), x.shape)
+    return x * (xp.astype(kept, x.dtype) * scale)
 
 
 def random_integers(xp: Any, count: int, *, low: int, span: int, dtype: Any, **where: Any) -> Any:

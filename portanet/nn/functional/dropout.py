@@ -70,6 +70,10 @@ def _dropped(input: Any, x: Any, shape: tuple[int, ...], p: float, training: boo
         return input
     if p == 1:
         return input * namespace_of(x).zeros_like(x)
+    if shape == tuple(x.shape) and namespace_of(x).draws_anew():
+        place = (generator or random.default_generator)._draw_of(math.prod(shape))
+        how = {"threshold": round((1 - p) * 2**32), "scale": 1 / (1 - p)}
+        return namespace_of(input).dropout(input, **how, **place)
     mask = dropout_mask(x, shape, p, generator)
     return input * (Tensor(mask) if isinstance(input, Tensor) else mask)
 
