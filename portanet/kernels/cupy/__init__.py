@@ -8,6 +8,7 @@ import cupy
 
 from portanet.kernels.cupy.activations import *  # noqa: F403
 from portanet.kernels.cupy.arrays import *  # noqa: F403
+from portanet.kernels.cupy.attention import *  # noqa: F403
 from portanet.kernels.cupy.columns import *  # noqa: F403
 from portanet.kernels.cupy.dropout import *  # noqa: F403
 from portanet.kernels.cupy.gemm import *  # noqa: F403

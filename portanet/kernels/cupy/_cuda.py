@@ -41,9 +41,7 @@ class Source:
         options: of the compiler, beside those that all sources have.
     """
 
-    def __init__(
-        self, name: str, code: str, dtypes: Sequence[str] = FLOATING, options: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, name: str, code: str, dtypes: Sequence[str] = FLOATING, options: Sequence[str] = ()) -> None:
         self.name, self.code, self.dtypes = name, code, tuple(dtypes)
         self.options = (*OPTIONS, *options)
         self._modules: dict[str, Any] = {}

@@ -193,4 +193,3 @@ def rows_as(rows: int, width: int, itemsize: int) -> tuple[tuple[int], tuple[int
         together = THREADS // threads
         return (-(-rows // together),), (threads, together)
     return (rows,), (min(512, max(64, 1 << math.ceil(math.log2(accesses / 4)))), 1)
-

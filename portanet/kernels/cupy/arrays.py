@@ -22,6 +22,15 @@ def layout(x: Any) -> Any:
     return None if x.flags.c_contiguous else x.strides
 
 
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
+    # The other way picks elements by truth values, which the host has to count.
+    if x.dtype.kind != "f":
+        return _standard.clip(x, min, max)
+    y = x if min is None else cupy.maximum(x, min)
+    y = y if max is None else cupy.minimum(y, max)
+    return x.copy() if y is x else y.astype(x.dtype, copy=False)
+
+
 def linalg_solve(x1: Any, x2: Any, /) -> Any:
     # CuPy's own refuses a vector beside a stack of matrices, and axes that would have to broadcast.
     b = x2[:, None] if x2.ndim == 1 else x2

@@ -228,7 +228,9 @@ def adam_update(
     if amsgrad and "max_exp_avg_sq" not in state:
         state = {**state, "max_exp_avg_sq": cupy.zeros_like(p)}  # v is never below
     new = [new_like(p) for _ in range(4 if amsgrad else 3)]
-    step = _adam(new, alike(new[0], p), g, state, lr, betas, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay)
+    step = _adam(
+        new, alike(new[0], p), g, state, lr, betas, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay
+    )
     state = {**state, "step": step, "exp_avg": new[1], "exp_avg_sq": new[2]}
     return new[0], {**state, "max_exp_avg_sq": new[3]} if amsgrad else state
 
@@ -252,9 +254,7 @@ def adam_update_(
     arrays = [p, *[state[name] for name in names]]
     if not _writable(*arrays):
         return False
-    state["step"] = _adam(
-        arrays, p, g, state, lr, betas, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay
-    )
+    state["step"] = _adam(arrays, p, g, state, lr, betas, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay)
     return True
 
 

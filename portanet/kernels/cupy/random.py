@@ -108,9 +108,7 @@ def random_words(blocks: int, *, key: tuple[int, int], counter: int, device: Any
     return out
 
 
-def random_bernoulli(
-    count: int, *, threshold: int, key: tuple[int, int], counter: int, device: Any = None
-) -> Any:
+def random_bernoulli(count: int, *, threshold: int, key: tuple[int, int], counter: int, device: Any = None) -> Any:
     with _on(device):
         out = cupy.ndarray((count,), cupy.bool_)
         if count > 0:

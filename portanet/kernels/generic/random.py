@@ -11,8 +11,8 @@ import math
 from typing import Any
 
 __all__ = [
-    "draws_anew", "dropout", "philox", "random_bernoulli", "random_integer_dtype", "random_integers", "random_normal", "random_on_host",
-    "random_permutation", "random_uniform", "random_words",
+    "draws_anew", "dropout", "philox", "random_bernoulli", "random_integer_dtype", "random_integers", "random_normal",
+    "random_on_host", "random_permutation", "random_uniform", "random_words",
 ]  # fmt: skip
 
 MASK = 0xFFFFFFFF
