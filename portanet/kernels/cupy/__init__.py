@@ -7,8 +7,11 @@ from typing import Any
 import cupy
 
 from portanet.kernels.cupy.arrays import *  # noqa: F403
+from portanet.kernels.cupy.convolution import *  # noqa: F403
 from portanet.kernels.cupy.gemm import *  # noqa: F403
 from portanet.kernels.cupy.graph import *  # noqa: F403
+from portanet.kernels.cupy.norm import *  # noqa: F403
+from portanet.kernels.cupy.pooling import *  # noqa: F403
 from portanet.kernels.cupy.random import *  # noqa: F403
 
 
