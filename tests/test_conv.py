@@ -186,6 +186,17 @@ def test_channel_sums_agree_with_their_definition(seed, backend):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(DRAWS))
+def test_columns_of_windows_agree_with_their_definition(seed, backend):
+    draw = Draw(seed)
+    x = draw.array(draw.batch, draw.into, *draw.size)
+    how = {"kernel": draw.kernel, "stride": draw.stride, "padding": draw.padding, "dilation": draw.dilation}
+    agree("unfold", backend, (x,), how, draw.last)
+    columns = draw.array(*definition("unfold", x, **how).shape)
+    agree("fold", backend, (columns,), how | {"size": draw.size})
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", range(DRAWS))
 def test_max_pools_agree_with_their_definition(seed, backend):
     draw = Draw(seed, pool=True)
     if seed % 3 == 0:

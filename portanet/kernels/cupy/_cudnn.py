@@ -9,6 +9,7 @@ off.
 from __future__ import annotations
 
 import collections
+import importlib
 import os
 import sys
 import threading
@@ -64,8 +65,8 @@ def _run(kind: str, result: Any, first: Any, second: Any, stride: Ints, padding:
     handle = _handle() if allowed else None
     if handle is None:
         return False
-    key = (kind, first.device.id, first.dtype.name, _tf32(), first.shape, second.shape, result.shape)
-    key += (stride, padding, dilation)
+    shapes, how = (first.shape, second.shape, result.shape), (stride, padding, dilation)
+    key = (kind, first.data.device_id, first.dtype.name, _tf32(), *shapes, *how)
     with _lock:
         if key in _plans:
             _plans.move_to_end(key)
@@ -98,9 +99,7 @@ def _handle() -> Any:
 
 def _made() -> Any:
     try:
-        import cudnn
-
-        return cudnn.create_handle()
+        return importlib.import_module("cudnn").create_handle()
     except Exception:  # not installed, without its library, or for another driver: the kernels of `convolution` remain
         return None
 

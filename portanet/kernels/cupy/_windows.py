@@ -39,6 +39,7 @@ struct Windows {  // as `_windows.windows` fills it
     int sizes, outs, taps;  // how many there are over all axes
     Divisor by_sizes, by_outs, by_size1, by_size2, by_out1, by_out2, by_stride[3], by_dilation[3];
 };
+static_assert(sizeof(Windows) == 63 * 4, "as many fields as _windows.windows fills");
 struct Place { int at[3]; };
 struct Range { int first, last; };
 
