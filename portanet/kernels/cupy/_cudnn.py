@@ -17,7 +17,8 @@ from typing import Any
 
 import cupy
 
-from portanet.kernels.cupy._windows import Ints, Pairs
+from portanet.kernels.cupy._windows import LIMIT, Ints, Pairs
+from portanet.precision import rounds_float32
 
 allowed = os.environ.get("PORTANET_CUDNN", "1") != "0"
 
@@ -63,10 +64,10 @@ class _Plan:
 
 def _run(kind: str, result: Any, first: Any, second: Any, stride: Ints, padding: Pairs, dilation: Ints) -> bool:
     handle = _handle() if allowed else None
-    if handle is None:
+    if handle is None or max(result.size, first.size, second.size) >= LIMIT:
         return False
     shapes, how = (first.shape, second.shape, result.shape), (stride, padding, dilation)
-    key = (kind, first.data.device_id, first.dtype.name, _tf32(), *shapes, *how)
+    key = (kind, first.data.device_id, first.dtype.name, rounds_float32(), *shapes, *how)
     with _lock:
         if key in _plans:
             _plans.move_to_end(key)
@@ -104,11 +105,6 @@ def _made() -> Any:
         return None
 
 
-def _tf32() -> bool:
-    """Whether products of float32 matrices may round their factors to TF32."""
-    return bool(getattr(sys.modules.get("portanet.kernels.cupy.gemm"), "tf32", False))
-
-
 def _planned(
     kind: str, handle: Any, result: Any, first: Any, second: Any, stride: Ints, padding: Pairs, dilation: Ints
 ) -> _Plan | None:
@@ -138,7 +134,7 @@ def _unwanted(dtype: str) -> list[Any]:
     """The properties of plans that are not taken."""
     notes = sys.modules["cudnn"].numerical_note
     found = [notes.NONDETERMINISTIC, notes.DOWN_CONVERT_INPUTS, notes.REDUCED_PRECISION_REDUCTION]
-    if dtype == "float32" and not _tf32():
+    if dtype == "float32" and not rounds_float32():
         found.append(notes.TENSOR_CORE)  # which in float32 rounds to TF32
     return found
 

@@ -26,6 +26,7 @@ from portanet.kernels.cupy._windows import (
     portions,
     windows,
 )
+from portanet.kernels.cupy.gemm import matmul
 from portanet.kernels.cupy.norm import channel_sums
 from portanet.kernels.generic import convolution as generic
 from portanet.kernels.generic import folding as generic_folding
@@ -125,7 +126,7 @@ def _launch(name: str, like: Any, total: int, *arguments: Any) -> None:
 
 def _product(a: Any, b: Any) -> Any:
     """Matrices (groups, M, K) times (groups, K, N)."""
-    return cupy.matmul(a[0], b[0])[None] if a.shape[0] == 1 else cupy.matmul(a, b)
+    return matmul(a[0], b[0])[None] if a.shape[0] == 1 else matmul(a, b)
 
 
 def _swapped(x: Any, bias: Any = None, out: Any = None) -> Any:
