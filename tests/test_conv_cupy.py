@@ -5,8 +5,14 @@
 
 from __future__ import annotations
 
+import collections
 import importlib
 import itertools
+import math
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -66,6 +72,80 @@ def test_columns_stay_within_their_block_of_memory():
     cuts = convolution._images_at_a_time(256, 4, 64 * 9 * 1024, 64 * 1024, 64 * 1024)
     assert max([b - a for a, b in cuts]) * 64 * 9 * 1024 * 4 <= convolution.BLOCK
     assert convolution._images_at_a_time(3, 4, convolution.BLOCK, 5) == [(0, 1), (1, 2), (2, 3)]
+
+
+class Planner:
+    """Stands for cuDNN, which plans, and runs what it planned, as it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, plans: bool, runs: bool = True) -> None:
+        self.asked, self.plans, self.runs = 0, plans, runs
+        monkeypatch.setattr(_cudnn, "allowed", True)
+        monkeypatch.setattr(_cudnn, "_plans", collections.OrderedDict())
+        monkeypatch.setattr(_cudnn, "_handle", lambda: "a handle")
+        monkeypatch.setattr(_cudnn, "_planned", self.planned)
+
+    def planned(self, *what: Any) -> Any:
+        self.asked += 1
+        return self if self.plans else None
+
+    def run(self, *arrays: Any) -> None:
+        if not self.runs:
+            raise RuntimeError("CUDNN_STATUS_EXECUTION_FAILED")
+
+
+def convolved(*size: int) -> bool:
+    """Whether cuDNN took a convolution of images of this size, as far as it sees them."""
+    x, weight, y = [
+        SimpleNamespace(
+            shape=shape, size=math.prod(shape), dtype=numpy.dtype("float32"), data=SimpleNamespace(device_id=0)
+        )
+        for shape in ((1, 1, *size), (1, 1, 1, 1), (1, 1, *size))
+    ]
+    return _cudnn.conv(y, x, weight, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1))
+
+
+def test_cudnn_plans_each_configuration_once(monkeypatch):
+    cudnn = Planner(monkeypatch, plans=True)
+    assert [convolved(4, 4), convolved(4, 4), convolved(4, 5), convolved(4, 4)] == [True] * 4
+    assert cudnn.asked == 2
+    pn.set_float32_matmul_precision("high")
+    try:
+        assert convolved(4, 4)
+        assert cudnn.asked == 3
+    finally:
+        pn.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("plans", [True, False])
+def test_what_cudnn_cannot_do_is_remembered(plans, monkeypatch):
+    cudnn = Planner(monkeypatch, plans, runs=False)
+    assert not convolved(4, 4)
+    assert not convolved(4, 4)
+    assert cudnn.asked == 1
+
+
+def test_plans_that_were_not_used_for_long_are_given_up(monkeypatch):
+    cudnn = Planner(monkeypatch, plans=True)
+    monkeypatch.setattr(_cudnn, "PLANS", 2)
+    for n in (1, 2, 1, 3, 1):
+        assert convolved(n, 4)
+    assert cudnn.asked == 3
+    assert convolved(2, 4)
+    assert cudnn.asked == 4
+
+
+def test_cudnn_can_be_switched_off_and_sees_no_array_that_it_cannot_count(monkeypatch):
+    cudnn = Planner(monkeypatch, plans=True)
+    assert not convolved(2**16, 2**15)
+    monkeypatch.setattr(_cudnn, "allowed", False)
+    assert not convolved(4, 4)
+    assert cudnn.asked == 0
+    script = "from portanet.kernels.cupy import _cudnn; print(_cudnn.allowed)"
+    for value, wanted in (("0", "False"), ("1", "True")):
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=os.environ | {"PORTANET_CUDNN": value}, capture_output=True, text=True
+        )
+        assert done.stdout.strip() == wanted, done.stderr
 
 
 # ---------------------------------------------------------------------------------------------------------------------
