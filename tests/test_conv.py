@@ -186,6 +186,17 @@ def test_channel_sums_agree_with_their_definition(seed, backend):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(DRAWS))
+def test_columns_of_windows_agree_with_their_definition(seed, backend):
+    draw = Draw(seed)
+    x = draw.array(draw.batch, draw.into, *draw.size)
+    how = {"kernel": draw.kernel, "stride": draw.stride, "padding": draw.padding, "dilation": draw.dilation}
+    agree("unfold", backend, (x,), how, draw.last)
+    columns = draw.array(*definition("unfold", x, **how).shape)
+    agree("fold", backend, (columns,), how | {"size": draw.size})
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", range(DRAWS))
 def test_max_pools_agree_with_their_definition(seed, backend):
     draw = Draw(seed, pool=True)
     if seed % 3 == 0:
@@ -289,12 +300,13 @@ def test_pytorch_compares_small_windows_by_slices(monkeypatch):
 
 
 def test_a_nan_in_a_window_passes(backend):
-    x = pn.asarray([[[1.0, float("nan"), 3.0, 2.0]]]).requires_grad_()
+    nan = float("nan")
+    x = pn.asarray([[[1.0, nan, 3.0, 2.0, nan, 4.0]]]).requires_grad_()
     y = F.max_pool1d(x, 2)
-    numpy.testing.assert_array_equal(y.detach().numpy(), [[[numpy.nan, 3.0]]])
-    y.backward(pn.ones((1, 1, 2)))
-    first, second, *rest = x.grad.tolist()[0][0]
-    assert first + second == 1.0  # which of the two is left open
+    numpy.testing.assert_array_equal(y.detach().numpy(), [[[nan, 3.0, nan]]])
+    y.backward(pn.ones((1, 1, 3)))
+    first, second, *rest, fifth, sixth = x.grad.tolist()[0][0]
+    assert first + second == fifth + sixth == 1.0  # which of the two is left open
     assert rest == [1.0, 0.0]
 
 

@@ -10,11 +10,14 @@ from portanet.kernels.cupy.activations import *  # noqa: F403
 from portanet.kernels.cupy.arrays import *  # noqa: F403
 from portanet.kernels.cupy.attention import *  # noqa: F403
 from portanet.kernels.cupy.columns import *  # noqa: F403
+from portanet.kernels.cupy.convolution import *  # noqa: F403
 from portanet.kernels.cupy.dropout import *  # noqa: F403
 from portanet.kernels.cupy.gemm import *  # noqa: F403
 from portanet.kernels.cupy.graph import *  # noqa: F403
 from portanet.kernels.cupy.layer_norm import *  # noqa: F403
+from portanet.kernels.cupy.norm import *  # noqa: F403
 from portanet.kernels.cupy.optim import *  # noqa: F403
+from portanet.kernels.cupy.pooling import *  # noqa: F403
 from portanet.kernels.cupy.random import *  # noqa: F403
 from portanet.kernels.cupy.softmax import *  # noqa: F403
 

@@ -1,0 +1,345 @@
+"""Convolution, pooling and batch norm on CuPy: with and without cuDNN, in parts, in half precision, the same every time.
+
+`test_conv.py` compares the same kernels with their definitions on every backend; here is what only CuPy's have.
+"""
+
+from __future__ import annotations
+
+import collections
+import importlib
+import itertools
+import math
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy
+import pytest
+
+import portanet as pn
+from portanet.library import to_numpy
+from tests.test_conv import DRAWS, Draw, agree, convolutions_agree, definition, raw
+
+pytest.importorskip("cupy")
+
+_windows = importlib.import_module("portanet.kernels.cupy._windows")
+_cudnn = importlib.import_module("portanet.kernels.cupy._cudnn")
+convolution = importlib.import_module("portanet.kernels.cupy.convolution")
+norm = importlib.import_module("portanet.kernels.cupy.norm")
+pooling = importlib.import_module("portanet.kernels.cupy.pooling")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Without a GPU.
+
+
+def test_a_product_and_a_shift_divide_exactly():
+    rng = numpy.random.default_rng(0)
+    numbers = [*range(1, 200), *rng.integers(200, 2**31, 200).tolist(), 2**30, 2**30 + 1, 2**31 - 1]
+    for number in numbers:
+        _, factor, shift = _windows._division(number)
+        multiples = number * numpy.asarray([1, 2, 3, (2**31 - 1) // number])
+        n = numpy.concatenate([rng.integers(0, 2**31, 200), multiples, multiples - 1, [0, 1, 2**31 - 1]])
+        n = n[n < 2**31].astype(numpy.uint64)
+        found = n if number == 1 else ((n * numpy.uint64(factor)) >> numpy.uint64(32)) >> numpy.uint64(shift)
+        assert factor < 2**32
+        numpy.testing.assert_array_equal(found, n // numpy.uint64(number))
+
+
+def test_the_structure_has_the_fields_of_the_source():
+    for size in ((7,), (7, 8), (7, 8, 9)):
+        one = (1,) * len(size)
+        found = _windows.windows(size, size, one, one, ((2, 3),) * len(size), one, ((1, 0),) * len(size))
+        assert (found.size, found.dtype.itemsize) == (1, 63 * 4)
+        fields = found.view("int32")
+        assert fields[:3].tolist() == [1] * (3 - len(size)) + list(size)
+        assert fields[12:15].tolist() == [0] * (3 - len(size)) + [2] * len(size)
+        assert fields[18:21].tolist() == [0] * (3 - len(size)) + [-1] * len(size)
+
+
+@pytest.mark.parametrize("images", [1, 7])
+@pytest.mark.parametrize("each", [1, 1000, 2**30, 2**31 - 1])
+def test_portions_are_all_images_and_can_be_counted(images, each):
+    cuts = _windows.portions(images, each)
+    assert [a for a, _ in cuts] + [images] == [0] + [b for _, b in cuts]
+    assert max([b - a for a, b in cuts]) * each < 2**31
+    assert _windows.portions(images, 2**31) is None
+
+
+def test_columns_stay_within_their_block_of_memory():
+    cuts = convolution._images_at_a_time(256, 4, 64 * 9 * 1024, 64 * 1024, 64 * 1024)
+    assert max([b - a for a, b in cuts]) * 64 * 9 * 1024 * 4 <= convolution.BLOCK
+    assert convolution._images_at_a_time(3, 4, convolution.BLOCK, 5) == [(0, 1), (1, 2), (2, 3)]
+
+
+class Planner:
+    """Stands for cuDNN, which plans, and runs what it planned, as it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, plans: bool, runs: bool = True) -> None:
+        self.asked, self.plans, self.runs = 0, plans, runs
+        monkeypatch.setattr(_cudnn, "allowed", True)
+        monkeypatch.setattr(_cudnn, "_plans", collections.OrderedDict())
+        monkeypatch.setattr(_cudnn, "_handle", lambda: "a handle")
+        monkeypatch.setattr(_cudnn, "_planned", self.planned)
+
+    def planned(self, *what: Any) -> Any:
+        self.asked += 1
+        return self if self.plans else None
+
+    def run(self, *arrays: Any) -> None:
+        if not self.runs:
+            raise RuntimeError("CUDNN_STATUS_EXECUTION_FAILED")
+
+
+def convolved(*size: int) -> bool:
+    """Whether cuDNN took a convolution of images of this size, as far as it sees them."""
+    x, weight, y = [
+        SimpleNamespace(
+            shape=shape, size=math.prod(shape), dtype=numpy.dtype("float32"), data=SimpleNamespace(device_id=0)
+        )
+        for shape in ((1, 1, *size), (1, 1, 1, 1), (1, 1, *size))
+    ]
+    return _cudnn.conv(y, x, weight, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1))
+
+
+def test_cudnn_plans_each_configuration_once(monkeypatch):
+    cudnn = Planner(monkeypatch, plans=True)
+    assert [convolved(4, 4), convolved(4, 4), convolved(4, 5), convolved(4, 4)] == [True] * 4
+    assert cudnn.asked == 2
+    pn.set_float32_matmul_precision("high")
+    try:
+        assert convolved(4, 4)
+        assert cudnn.asked == 3
+    finally:
+        pn.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("plans", [True, False])
+def test_what_cudnn_cannot_do_is_remembered(plans, monkeypatch):
+    cudnn = Planner(monkeypatch, plans, runs=False)
+    assert not convolved(4, 4)
+    assert not convolved(4, 4)
+    assert cudnn.asked == 1
+
+
+def test_plans_that_were_not_used_for_long_are_given_up(monkeypatch):
+    cudnn = Planner(monkeypatch, plans=True)
+    monkeypatch.setattr(_cudnn, "PLANS", 2)
+    for n in (1, 2, 1, 3, 1):
+        assert convolved(n, 4)
+    assert cudnn.asked == 3
+    assert convolved(2, 4)
+    assert cudnn.asked == 4
+
+
+def test_cudnn_can_be_switched_off_and_sees_no_array_that_it_cannot_count(monkeypatch):
+    cudnn = Planner(monkeypatch, plans=True)
+    assert not convolved(2**16, 2**15)
+    monkeypatch.setattr(_cudnn, "allowed", False)
+    assert not convolved(4, 4)
+    assert cudnn.asked == 0
+    script = "from portanet.kernels.cupy import _cudnn; print(_cudnn.allowed)"
+    for value, wanted in (("0", "False"), ("1", "True")):
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=os.environ | {"PORTANET_CUDNN": value}, capture_output=True, text=True
+        )
+        assert done.stdout.strip() == wanted, done.stderr
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# On a GPU.
+
+SAME = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+HALF = ("float16", "bfloat16")
+
+
+@pytest.fixture
+def gpu():
+    reason = pn.available_backends()["cupy"].reason
+    if reason is not None:
+        pytest.skip(reason)
+    with pn.use_backend("cupy") as backend:
+        yield backend
+
+
+@pytest.fixture(params=["cuDNN", "own"])
+def products(request, gpu, monkeypatch):
+    """Who computes convolutions."""
+    if request.param == "own":
+        monkeypatch.setattr(_cudnn, "allowed", False)
+    elif not _cudnn.allowed or _cudnn._handle() is None:
+        pytest.skip("cuDNN is not installed here, or switched off")
+    return request.param
+
+
+@pytest.fixture
+def no_definition(monkeypatch):
+    """The definitions must not be needed."""
+
+    def missing(x: Any) -> Any:
+        raise AssertionError("left to the definition")
+
+    for module in (convolution, norm, pooling):
+        monkeypatch.setattr(module, "namespace_of", missing)
+
+
+def normal(*shape: int, seed: int = 0, dtype: str = "float32") -> Any:
+    return numpy.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+@pytest.mark.parametrize("seed", range(2 * DRAWS))
+def test_convolutions_agree_with_their_definition(seed, gpu, products, no_definition):
+    convolutions_agree(gpu, Draw(seed))
+
+
+@pytest.mark.parametrize("block", [1, 20_000])
+def test_images_in_portions_give_the_same(block, gpu, monkeypatch):
+    monkeypatch.setattr(_cudnn, "allowed", False)
+    monkeypatch.setattr(convolution, "BLOCK", block)
+    for seed in range(100, 106):
+        convolutions_agree(gpu, Draw(seed))
+
+
+def test_cudnn_plans_what_networks_are_made_of(gpu, products):
+    if products != "cuDNN":
+        pytest.skip("of cuDNN alone")
+    _cudnn._plans.clear()
+    x, w, g = normal(8, 16, 12, 12), normal(24, 16, 3, 3, seed=1), normal(8, 24, 12, 12, seed=2)
+    agree_in_float32("conv", gpu, (x, w, normal(24)), SAME)
+    agree_in_float32("conv_backward", gpu, (g, x, w), SAME | {"wanted": (True, True, True)})
+    assert len(_cudnn._plans) == 3
+    assert None not in _cudnn._plans.values()
+
+
+def agree_in_float32(name: str, backend: Any, args: Any, options: Any) -> None:
+    """To the precision of float32 numbers, not of TF32, whose error would be larger by far."""
+    found = getattr(backend.library, name)(*[raw(x) for x in args], **options)
+    wanted = definition(name, *[x.astype("float64") for x in args], **options)
+    several = isinstance(wanted, tuple)
+    for mine, theirs in zip(found if several else [found], wanted if several else [wanted], strict=True):
+        error = numpy.abs(to_numpy(mine) - theirs).max() / numpy.abs(theirs).max()
+        assert error < 2e-5
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_float32_is_not_rounded_to_tf32(groups, products, gpu):
+    x, w, g = normal(4, 64, 16, 16), normal(64, 64 // groups, 3, 3, seed=1), normal(4, 64, 16, 16, seed=2)
+    how = SAME | {"groups": groups}
+    agree_in_float32("conv", gpu, (x, w, normal(64)), how)
+    agree_in_float32("conv_backward", gpu, (g, x, w), how | {"wanted": (True, True, True)})
+
+
+@pytest.mark.parametrize("dtype", HALF)
+def test_half_precision(dtype, products, gpu, no_definition):
+    import cupy
+
+    if dtype == "bfloat16":
+        dtype = pytest.importorskip("ml_dtypes").bfloat16
+    tolerance = 2e-3 if dtype == "float16" else 2e-2
+    x, w, g = [one.astype(dtype) for one in (normal(8, 8, 9, 8), normal(16, 8, 3, 3, seed=1), normal(8, 16, 9, 8))]
+    pool = {"kernel": (3, 2), "stride": (2, 2), "padding": ((1, 1), (0, 0))}
+    largest, mean = pool | {"dilation": (1, 1)}, pool | {"counted": ((0, 0), (0, 0)), "divisor": None}
+    wide = [one.astype("float64") for one in (x, w, g)]
+    moments = definition("channel_moments", wide[0])
+    y = definition("max_pool", wide[0], **largest)
+    calls = [
+        ("conv", (wide[0], wide[1], wide[1][:, 0, 0, 0]), SAME),
+        ("conv_backward", (wide[2], *wide[:2]), SAME | {"wanted": (True, True, True)}),
+        ("channel_moments", wide[:1], {}),
+        ("channel_sums", wide[:1], {}),
+        ("batch_norm", (wide[0], None, None, *moments), {"eps": 1e-3, "own": True}),
+        ("batch_norm_backward", (wide[0] * 2, wide[0], None, *moments), {"eps": 1e-3, "own": False}),
+        ("max_pool", wide[:1], largest),
+        ("max_pool_backward", (y, y, wide[0]), largest),
+        ("avg_pool", wide[:1], mean),
+        ("avg_pool_backward", (y,), mean | {"size": (9, 8)}),
+        ("unfold", wide[:1], largest),
+    ]
+    for name, args, options in calls:
+        # float64 holds what float16 does: the definition then sees the very numbers that the kernel saw
+        args = [one if one is None else one.astype(dtype) for one in args]
+        found = getattr(gpu.library, name)(*[one if one is None else cupy.asarray(one) for one in args], **options)
+        wanted = definition(name, *[one if one is None else one.astype("float64") for one in args], **options)
+        several = isinstance(wanted, tuple)
+        for mine, theirs in zip(found if several else [found], wanted if several else [wanted], strict=True):
+            assert mine.dtype == dtype
+            error = numpy.abs(to_numpy(mine).astype("float64") - theirs).max()
+            assert error <= tolerance * max(1.0, numpy.abs(theirs).max()), name
+
+
+@pytest.mark.parametrize("shape", [(64, 3, 40, 40), (6, 5, 33, 31), (9000, 7), (2, 70_000, 3), (3, 2, 8, 4)], ids=str)
+def test_norms_of_many_parts_and_of_many_channels(shape, gpu, no_definition):
+    x, g = normal(*shape, dtype="float64") + 3, normal(*shape, seed=1, dtype="float64")
+    weight, bias = normal(2, shape[1], seed=2, dtype="float64")
+    moments = definition("channel_moments", x)
+    agree("channel_moments", gpu, (x,), {})
+    agree("channel_sums", gpu, (x,), {})
+    agree("batch_norm", gpu, (x, weight, bias, *moments), {"eps": 1e-3, "own": True})
+    agree("batch_norm_backward", gpu, (g, x, weight, *moments), {"eps": 1e-3, "own": True})
+
+
+def test_parts_of_an_array_are_read_where_they_begin(gpu, no_definition):
+    """Images that do not begin at a multiple of 16 bytes, which is what a thread reads at once where it may."""
+    import cupy
+
+    x = normal(5, 3, 4, 4).reshape(-1)[: 4 * 48]
+    given = cupy.asarray(numpy.concatenate([x[:1], x]))[1:].reshape(4, 3, 4, 4)
+    assert given.data.ptr % 16 == 4
+    x = x.reshape(4, 3, 4, 4)
+    moments = definition("channel_moments", x)
+    y = gpu.library.batch_norm(given, None, None, *[raw(one) for one in moments], eps=1e-3, own=True)
+    wanted = definition("batch_norm", x, None, None, *moments, eps=1e-3, own=True)
+    numpy.testing.assert_allclose(to_numpy(y), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_the_same_bits_every_time(products, gpu):
+    xp = gpu.library
+    x, w, g = [raw(one) for one in (normal(16, 32, 20, 20), normal(48, 32, 3, 3), normal(16, 48, 20, 20))]
+    how = {"kernel": (3, 3), "stride": (2, 2), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
+    y = xp.max_pool(x, **how)
+    moments = xp.channel_moments(x)
+    calls = (
+        lambda: (xp.conv(x, w, **SAME),),
+        lambda: xp.conv_backward(g, x, w, wanted=(True, True, True), **SAME),
+        lambda: (xp.max_pool_backward(y, y, x, **how),),
+        lambda: xp.channel_moments(x),
+        lambda: xp.batch_norm_backward(x * 2, x, None, *moments, eps=1e-3, own=True),
+    )
+    for call, _ in itertools.product(calls, range(3)):
+        for one, other in zip(call(), call(), strict=True):
+            numpy.testing.assert_array_equal(to_numpy(one), to_numpy(other))
+
+
+def test_a_step_is_captured_with_all_of_its_kernels(products, gpu):
+    """Convolution, norm and pool, there and back, as one CUDA graph: nothing in them waits or copies."""
+    import cupy
+
+    xp = gpu.library
+    x, w, g = [raw(one) for one in (normal(4, 8, 8, 8), normal(8, 8, 3, 3, seed=1), normal(4, 8, 4, 4, seed=2))]
+    how = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0),) * 2, "dilation": (1, 1)}
+
+    def step() -> Any:
+        y = xp.conv(x, w, w[:, 0, 0, 0], **SAME)
+        moments = xp.channel_moments(y)
+        z = xp.batch_norm(y, None, None, *moments, eps=1e-5, own=True)
+        top = xp.max_pool(z, **how)
+        back = xp.max_pool_backward(g, top, z, **how)
+        back = xp.batch_norm_backward(back, y, None, *moments, eps=1e-5, own=True)[0]
+        return xp.conv_backward(back, x, w, wanted=(True, True, True), **SAME)
+
+    wanted = [to_numpy(one) for one in step()]
+    stream, pool = cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool()
+    cupy.cuda.Device().synchronize()
+    with stream, cupy.cuda.using_allocator(pool.malloc):
+        step()
+        stream.synchronize()
+        stream.begin_capture()
+        found = step()
+        graph = stream.end_capture()
+        for _ in range(2):
+            graph.launch(stream)
+        stream.synchronize()
+        for one, other in zip(found, wanted, strict=True):
+            numpy.testing.assert_array_equal(to_numpy(one), other)
