@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import pytest
 import portanet as pn
 from portanet import linalg, namespace, optim
 from portanet.kernels import generic
+from portanet.kernels.numpy import random_words
 from portanet.library import to_numpy
 
 KERNELS = Path(generic.__file__).parents[1]
@@ -94,9 +96,52 @@ def sigmoid(x):
     return 1 / (1 + numpy.exp(-x.astype(numpy.float64)))
 
 
+def sigmoid_backward(g, y):
+    return g * y.astype(numpy.float64) * (1 - y.astype(numpy.float64))
+
+
 def softplus(x, *, beta, threshold):
     z = beta * x.astype(numpy.float64)
     return numpy.where(z > threshold, x, numpy.log(1 + numpy.exp(z)) / beta)
+
+
+def softplus_backward(g, x, *, beta, threshold):
+    z = beta * x.astype(numpy.float64)
+    return g * numpy.where(z > threshold, 1, 1 / (1 + numpy.exp(-z)))
+
+
+def silu_backward(g, x):
+    s = sigmoid(x)
+    return g * (s + x * s * (1 - s))
+
+
+def jacobian_of_softmax(y, axis):
+    """(index of the result, index of the argument) of a row y, the axis brought to the end."""
+    y = numpy.moveaxis(y.astype(numpy.float64), axis, -1)
+    return y[..., :, None] * (numpy.eye(y.shape[-1]) - y[..., None, :])
+
+
+def softmax_backward(g, y, *, axis):
+    gx = numpy.einsum("...i,...ij->...j", numpy.moveaxis(g, axis, -1), jacobian_of_softmax(y, axis))
+    return numpy.moveaxis(gx, -1, axis)
+
+
+def log_softmax_backward(g, y, *, axis):
+    p = numpy.moveaxis(numpy.exp(y.astype(numpy.float64)), axis, -1)[..., None, :]
+    gx = numpy.einsum("...i,...ij->...j", numpy.moveaxis(g, axis, -1), numpy.eye(p.shape[-1]) - p)
+    return numpy.moveaxis(gx, -1, axis)
+
+
+def gelu(x, *, approximate):
+    x = x.astype(numpy.float64)
+    if approximate == "none":
+        return x * numpy.vectorize(lambda one: 0.5 * math.erfc(-one * math.sqrt(0.5)))(x)
+    return 0.5 * x * (1 + numpy.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def dropout(x, *, threshold, scale, key, counter):
+    words = random_words((x.size + 7) // 8, key=key, counter=counter)[: x.size]
+    return x * numpy.where(words < threshold, scale, 0).reshape(x.shape)
 
 
 def silu(x):
@@ -260,6 +305,14 @@ def probabilities(*shape: int) -> Callable[..., tuple[Any, ...]]:
     return make
 
 
+def back_through(formula: Any, shape: tuple[int, ...], axis: int) -> Callable[..., tuple[Any, ...]]:
+    def make(rng: numpy.random.Generator, dtype: str) -> tuple[Any, ...]:
+        g, x = smooth(shape, shape)(rng, dtype)
+        return g, numpy.asarray(formula(x, axis=axis), dtype=dtype) if x.size else x
+
+    return make
+
+
 def rows(shape: tuple[int, int], count: tuple[int, ...], kind: str) -> Callable[..., tuple[Any, ...]]:
     return lambda rng, dtype: (*smooth(shape)(rng, dtype), numpy.asarray(rng.integers(0, shape[0], count), dtype=kind))
 
@@ -379,6 +432,22 @@ ACTIVATIONS = [
     Case("silu", smooth((4, 5), scale=10.0)),
     Case("softplus", smooth((4, 5)), {"beta": 1.0, "threshold": 20.0}),
     Case("softplus", smooth((4, 5)), {"beta": 2.0, "threshold": 1.0}, "straight beyond 1"),
+    *[
+        Case(f"{name}_backward", back_through(formula, shape, axis), {"axis": axis}, f"{shape}, axis {axis}")
+        for name, formula in (("softmax", softmax), ("log_softmax", log_softmax))
+        for shape, axis in (((5, 4), -1), ((5, 4), 0), ((2, 3, 4), 1), ((3, 1), -1), ((0, 4), -1), ((2, 3), 1))
+    ],
+    Case("sigmoid_backward", lambda rng, t: (lambda g, x: (g, sigmoid(x).astype(t)))(*smooth((4, 5), (4, 5))(rng, t))),
+    Case("silu_backward", smooth((4, 5), (4, 5))),
+    Case("softplus_backward", smooth((4, 5), (4, 5)), {"beta": 2.0, "threshold": 1.0}),
+    *[Case("gelu", smooth((4, 5)), {"approximate": how}, how) for how in ("none", "tanh")],
+    *[
+        Case("dropout", smooth(shape), {"threshold": threshold, "scale": 1.25, "key": (7, 2**63), "counter": 2**33}, note)
+        for shape, threshold, note in (
+            ((4, 5), 2**31, "half"), ((), 2**32, "all kept"), ((9,), 0, "none kept"), ((0, 3), 2**31, "of nothing"),
+            ((3, 5, 7), 3 * 2**30, "some"),
+        )
+    ],
 ]
 
 LOSSES = [
@@ -592,6 +661,11 @@ def test_what_a_library_has_to_run_a_step_faster(backend):
     assert of_generic(backend, "traced_number")(2.5) == 2.5
 
 
+def test_whether_a_mask_is_drawn_once_more_is_known(backend):
+    assert backend.library.draws_anew() is (backend.name == "cupy")
+    assert of_generic(backend, "draws_anew")() is False
+
+
 def test_every_backend_that_runs_is_available(backend):
     for kernel in (backend.library.unavailable, of_generic(backend, "unavailable")):
         assert kernel() is None
@@ -611,6 +685,7 @@ LOOKED_AT = {
     "capturer",  # in test_compile_graph.py, as the next
     "copy_into",
     "device_of",
+    "draws_anew",
     "is_replayed",
     "known_outside",
     "layout",
