@@ -56,7 +56,7 @@ _SOURCE = Source(
         T* mine = scores + r * columns; \
         Scores score = {mine, seen, added, STEPS(mask), place, (A)scale, causal};
 
-    extern "C" __global__ void __launch_bounds__(512) attention(ARGUMENTS, T* logs) {
+    extern "C" __global__ void __launch_bounds__(512, 1) attention(ARGUMENTS, T* logs) {
         BEGIN
         A held[HELD], largest = -INFINITE;
         #pragma unroll
