@@ -74,7 +74,7 @@ def alternate(
     most: int = MOST,
     rest: float = 0.0,
     waits: Sequence[Callable[[], Any]] | None = None,
-    block: float = BLOCK,
+    block: float | None = None,
 ) -> list[tuple[float, ...]]:
     """One tuple a turn: the seconds of a call of each function. Turns are taken for so many seconds, at least ``least``.
 
@@ -85,7 +85,7 @@ def alternate(
     Where functions only start their work, as on a GPU, there is for each of them in ``waits`` what waits until it is done:
     the calls of a turn are started one after the other, and the turn ends when the last of them has ended.
     """
-    block = max(block, rest / 3)
+    block = max(BLOCK if block is None else block, rest / 3)
     plans = [
         (function, wait, *_plan(function, wait, block))
         for function, wait in zip(functions, waits or [_nothing] * len(functions), strict=True)

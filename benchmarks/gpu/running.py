@@ -42,7 +42,7 @@ def measured(options: argparse.Namespace, reports: Path) -> tuple[dict[str, Any]
     except KeyboardInterrupt:
         print("stopped: the report has what was found until now")
     run.keep()
-    return run.findings, path
+    return rounded(run.findings), path  # as they are on disk, so that the pages can be written anew from there
 
 
 def _path(options: argparse.Namespace, place: Place, reports: Path) -> Path:
@@ -73,9 +73,13 @@ class Running:
         kept = _kept(path) if options.resume else None
         self.before = kept["seconds"] if kept else 0.0
         self.findings: dict[str, Any] = kept or {
-            "gpu": place.card(), "small": bool(options.smoke), "done": [], **{name: [] for name in LISTS.values()},
-            "threads": [0], "absent": {}, "curves": [], "growth": [],
+            "gpu": place.card(), "small": bool(options.smoke or options.pretend), "done": [],
+            **{name: [] for name in LISTS.values()}, "threads": [0], "absent": {}, "curves": [], "growth": [],
         }  # fmt: skip
+        if self.findings["gpu"] != place.card():
+            raise SystemExit(
+                f"--resume: {_numbers(path)} is of another GPU, {self.findings['gpu']}; name a new --output"
+            )
         self.findings["command"] = " ".join(["python -m benchmarks", *sys.argv[1:]])
         self.findings["environment"] = place.facts() | environment.described(blas=False)
         self.jobs = [job for job in workloads.chosen(options.workloads) if job.name not in self.findings["done"]]
@@ -102,10 +106,8 @@ class Running:
             [list(job) for job in self.jobs], self.contenders, self.seconds, self.left(),
             None if self.place.real else self.place.backend, self.small, self.excluded,
         )  # fmt: skip
-        command = [sys.executable, "-m", "benchmarks.gpu.worker", task.as_argument()]
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env=os.environ | self.place.environment()
-        ) as process:
+        environment = os.environ | self.place.environment()
+        with subprocess.Popen(self.command(task), stdout=subprocess.PIPE, text=True, env=environment) as process:
             try:
                 done = self.read(process)
             except TimeoutError as problem:
@@ -113,6 +115,9 @@ class Running:
             finally:
                 process.kill()  # if it is not at its end anyway
         return f"the process ended with {process.returncode}", done
+
+    def command(self, task: Task) -> list[str]:
+        return [sys.executable, "-m", "benchmarks.gpu.worker", task.as_argument()]
 
     def read(self, process: subprocess.Popen) -> bool:
         """Gather what a worker says; raises TimeoutError when it says nothing, or when time is up."""

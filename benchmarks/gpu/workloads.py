@@ -69,7 +69,7 @@ class Operation(Workload):
 
 def sampled(x: Any) -> Any:
     """A few rows of a matrix, the same in every library; anything else as it is."""
-    return x[:: max(1, x.shape[0] // SAMPLE)] if len(x.shape) == 2 else x
+    return x[:: max(1, x.shape[0] // SAMPLE), :] if len(x.shape) == 2 else x
 
 
 def _functions() -> list[Operation]:

@@ -29,9 +29,7 @@ HOW = (
     "their factors to TF32, in any library, except where a workload's name says so. A CUDA graph of PyTorch copies each "
     "batch to where it reads it; portanet.compile gets the batch as arguments; so does JAX, which takes it where it lies."
 )
-SMALL = (
-    "This was a trial of the benchmarks themselves, at sizes far below those that are named: its figures say nothing."
-)
+SMALL = "This was a trial of the benchmarks themselves, at smaller sizes or without a GPU: its figures say nothing."
 
 
 def blocks_of(findings: dict[str, Any]) -> list[Block]:
