@@ -93,11 +93,13 @@ def told(capsys) -> list[dict]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-@pytest.mark.parametrize("pretended", ["numpy", "array_api_strict:device1"])
+@pytest.mark.parametrize("pretended", ["numpy", "array_api_strict:device1", None], ids=lambda one: one or "on the GPU")
 @pytest.mark.parametrize("name", workloads.ALL)
 def test_all_compute_the_same(name, pretended, capsys):
-    for package in ("torch", pretended.partition(":")[0]):
+    for package in ("torch", (pretended or "cupy").partition(":")[0]):
         pytest.importorskip(package)
+    if pretended is None and Place().unavailable():
+        pytest.skip(Place().unavailable())
     who = [TORCH, contenders.GRAPH, contenders.FUSED, EAGER, COMPILED, contenders.COPY]
     busy = worker.Worker(task(contenders=who, pretended=pretended))
     workload = workloads.small(workloads.ALL[name])
@@ -106,9 +108,9 @@ def test_all_compute_the_same(name, pretended, capsys):
     assert [one for one in found if one["kind"] == "failed"] == []
     assert TORCH in runs and EAGER in runs
     if isinstance(workload, Network):
-        assert (COMPILED in runs) == (pretended == "numpy")
+        assert (COMPILED in runs) == (pretended in ("numpy", None))
         left = {one["contender"]: one["reason"] for one in found if one["kind"] == "left_out"}
-        assert pretended == "numpy" or left[COMPILED].startswith("is not replayed: array_api_strict has no compiler")
+        assert COMPILED in runs or left[COMPILED].startswith("is not replayed: array_api_strict has no compiler")
 
 
 @pytest.mark.eager

@@ -99,7 +99,7 @@ class Place:
         return re.sub(r"[^a-z0-9]+", "-", self.card().lower()).strip("-")
 
     def facts(self) -> dict[str, str]:
-        """The GPU, its driver, and which CUDA each library has."""
+        """The GPU, its driver and the CUDA runtime. PyTorch says by its version which one it has, and is slow to import."""
         if not self.real:
             return {"GPU": self.card()}
         runtime = _runtime()
@@ -107,9 +107,6 @@ class Place:
         found = {"GPU": f"{self.card()}, {size:.1f} GiB"}
         found["driver"] = f"{_driver()}, for CUDA up to {_version(runtime.driverGetVersion())}"
         found["CUDA runtime of CuPy"] = _version(runtime.runtimeGetVersion())
-        torch = _found("torch")
-        if torch is not None:
-            found["CUDA of PyTorch"] = f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
         return found
 
 

@@ -118,7 +118,7 @@ def captured(place: Place, function: Callable[[], Any]) -> Callable[[], Any]:
             function()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # JAX's threads may talk to the GPU meanwhile
         result = function()
 
     def launch() -> Any:
