@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import portanet
 from benchmarks import __main__, goals, timing
-from benchmarks.contenders.base import LeftOut
-from benchmarks.gpu import contenders, place, running, worker, workloads
+from benchmarks.gpu import contenders, running, worker, workloads
 from benchmarks.gpu.contenders.base import Run
 from benchmarks.gpu.place import Place
 from benchmarks.gpu.workloads import JOBS, Job
@@ -172,29 +172,20 @@ def test_steps_are_started_one_after_the_other_and_waited_for_once(monkeypatch):
 # ---------------------------------------------------------------------------------------------------------------- TF32
 
 
-def test_tf32_is_switched_in_each_library(monkeypatch):
+def test_tf32_is_switched_in_each_library():
     torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    jax_before = jax.config.jax_default_matmul_precision
-    switched: list[bool] = []
-    monkeypatch.setattr(place, "_found", lambda name: SimpleNamespace(allow_tf32=switched.append))
+    jax_before, ours_before = jax.config.jax_default_matmul_precision, portanet.get_float32_matmul_precision()
     try:
-        for allowed, word in ((True, "tensorfloat32"), (False, "highest")):
+        for allowed, words in ((True, ("tensorfloat32", "high")), (False, ("highest", "highest"))):
             for name in (contenders.GEMM, contenders.JAX, EAGER):
                 Place().allow_tf32(allowed, name)
             assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (allowed, allowed)
-            assert jax.config.jax_default_matmul_precision == word
+            assert (jax.config.jax_default_matmul_precision, portanet.get_float32_matmul_precision()) == words
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
         jax.config.update("jax_default_matmul_precision", jax_before)
-    assert switched == [True, False]
-
-
-def test_without_a_switch_portanet_has_no_tf32(monkeypatch):
-    monkeypatch.setattr(place, "_found", lambda name: None)
-    Place().allow_tf32(False, COMPILED)
-    with pytest.raises(LeftOut, match="no switch for TF32"):
-        Place().allow_tf32(True, COMPILED)
+        portanet.set_float32_matmul_precision(ours_before)
 
 
 # ------------------------------------------------------------------------------------------------------------- the run

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import platform
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
-
-from benchmarks.contenders.base import LeftOut
 
 
 @dataclass(frozen=True)
@@ -79,12 +76,10 @@ class Place:
 
             torch.backends.cuda.matmul.allow_tf32 = allowed
             torch.backends.cudnn.allow_tf32 = allowed
-        elif self.real:
-            switch = getattr(_found("portanet.kernels.cupy.gemm"), "allow_tf32", None)
-            if switch is None and allowed:
-                raise LeftOut("portanet on CuPy has no switch for TF32")
-            if switch is not None:
-                switch(allowed)
+        else:
+            import portanet
+
+            portanet.set_float32_matmul_precision("high" if allowed else "highest")
 
     # ---------------------------------------------------------------------------------------------------- what it is
 
@@ -114,14 +109,6 @@ def _runtime():
     import cupy
 
     return cupy.cuda.runtime
-
-
-def _found(module: str):
-    """The module, or None where it is not there."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        return None
 
 
 def _version(number: int) -> str:
