@@ -11,10 +11,22 @@ from pathlib import Path
 
 from benchmarks import threads
 
-PACKAGES = ("numpy", "scipy", "torch", "jax", "jaxlib", "scikit-learn", "autograd", "cupy-cuda12x", "cupy-cuda13x")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "torch",
+    "jax",
+    "jaxlib",
+    "scikit-learn",
+    "autograd",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "nvidia-cublas",
+    "nvidia-cudnn-cu13",
+)
 
 
-def described() -> dict[str, str]:
+def described(blas: bool = True) -> dict[str, str]:
     """Name and value of each fact, in the order of the report."""
     import portanet
 
@@ -25,8 +37,7 @@ def described() -> dict[str, str]:
         "memory": memory(),
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
-        "BLAS of NumPy": blas(),
-    }
+    } | ({"BLAS of NumPy": blas_of_numpy()} if blas else {})
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
@@ -36,7 +47,9 @@ def described() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit of this tree, and whether files differ from it."""
+    """The commit of this tree, and whether files differ from it; PORTANET_COMMIT says it for a copy without git."""
+    if os.environ.get("PORTANET_COMMIT"):
+        return os.environ["PORTANET_COMMIT"]
 
     def git(*words: str) -> str:
         folder = Path(__file__).resolve().parent
@@ -66,7 +79,7 @@ def memory() -> str:
         return "unknown"
 
 
-def blas() -> str:
+def blas_of_numpy() -> str:
     import numpy
     from threadpoolctl import threadpool_info
 

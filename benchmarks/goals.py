@@ -77,4 +77,37 @@ GOALS = [
     *[Goal(name, "portanet-numpy", at_most=1, subject=COMPILED) for name in (MLP_S, MLP_M, MLP_L, MLP_XL, *DEEP)],
 ]
 
+# ------------------------------------------------------------------------------------------------------------ on a GPU
+
+EAGER, REPLAYED = "portanet-cupy", "portanet-compile-cupy"
+RESNET, TRANSFORMER, WIDE = "ResNet-18", "transformer 6 x 512", "MLP 8 x 4096"
+
+GPU_GOALS = [
+    *[
+        goal
+        for name in (MLP_L, f"{MLP_L} Adam")
+        for goal in (
+            Goal(name, "torch-cuda", at_least=1, subject=EAGER),
+            Goal(name, "torch-cuda-graph", at_most=1.1, subject=REPLAYED),
+            Goal(name, "jax-cuda", at_most=1.1, subject=REPLAYED),
+            Goal(name, "torch-cuda", at_least=3, subject=REPLAYED),
+        )
+    ],
+    *[Goal(WIDE, "gemm", at_least=0.95, subject=who) for who in (EAGER, REPLAYED)],
+    Goal("LeNet", "torch-cuda", at_least=0.8, subject=EAGER),
+    Goal(RESNET, "torch-cuda", at_least=0.8, subject=EAGER),
+    Goal(TRANSFORMER, "torch-cuda", at_least=0.9, subject=EAGER),
+    Goal(TRANSFORMER, "torch-cuda", at_least=1, subject=REPLAYED),
+    Goal("Adam on 100 M parameters", "copy", at_least=0.9, subject=EAGER),
+    *[
+        Goal(f"{name}{part}", "copy", at_least=0.8, subject=EAGER)
+        for name in ("cross entropy", "layer norm", "GELU", "dropout")
+        for part in ("", ", forward")
+    ],
+    *[Goal(f"{WIDE}, TF32", "gemm", at_least=0.95, subject=who) for who in (EAGER, REPLAYED)],
+    Goal(f"{RESNET}, TF32", "torch-cuda", at_least=0.8, subject=EAGER),
+    Goal(f"{TRANSFORMER}, TF32", "torch-cuda", at_least=0.9, subject=EAGER),
+    Goal(f"{TRANSFORMER}, TF32", "torch-cuda", at_least=1, subject=REPLAYED),
+]
+
 STEEPEST = 1.5  # the exponent from which growth counts as more than linear: 2 is a quadratic, 1.1 a cache's edge

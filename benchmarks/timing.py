@@ -68,42 +68,61 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def alternate(
-    functions: Sequence[Callable[[], Any]], seconds: float, least: int = 7, most: int = MOST, rest: float = 0.0
+    functions: Sequence[Callable[[], Any]],
+    seconds: float,
+    least: int = 7,
+    most: int = MOST,
+    rest: float = 0.0,
+    waits: Sequence[Callable[[], Any]] | None = None,
+    block: float | None = None,
 ) -> list[tuple[float, ...]]:
     """One tuple a turn: the seconds of a call of each function. Turns are taken for so many seconds, at least ``least``.
 
     Caches hold the other's data: short functions get a call that is not timed at the start of each turn. A library's
     threads look for more work for a while after its last call, on cores that the other needs: before each turn comes a
     ``rest``, and turns are then longer; see `rest_for`.
+
+    Where functions only start their work, as on a GPU, there is for each of them in ``waits`` what waits until it is done:
+    the calls of a turn are started one after the other, and the turn ends when the last of them has ended.
     """
-    block = max(BLOCK, rest / 3)
-    plans = [(function, *_plan(function, block)) for function in functions]
-    if sum([once for _, _, _, once in plans]) > LONG:
+    block = max(BLOCK if block is None else block, rest / 3)
+    plans = [
+        (function, wait, *_plan(function, wait, block))
+        for function, wait in zip(functions, waits or [_nothing] * len(functions), strict=True)
+    ]
+    if sum([plan[-1] for plan in plans]) > LONG:
         least = min(least, 3)
     turns: list[tuple[float, ...]] = []
     gc.collect()
     started = time.perf_counter()
     while len(turns) < most and (len(turns) < least or time.perf_counter() - started < seconds):
         turn = []
-        for function, calls, warm, _ in plans:
+        for function, wait, calls, warm, _ in plans:
             if rest:
                 time.sleep(rest)
             if warm:
                 function()
+                wait()
             before = time.perf_counter()
             for _ in range(calls):
                 function()
+            wait()
             turn.append((time.perf_counter() - before) / calls)
         turns.append(tuple(turn))
     return turns
 
 
-def _plan(function: Callable[[], Any], block: float) -> tuple[int, bool, float]:
+def _nothing() -> None:
+    """The wait for a function that returns when its work is done."""
+
+
+def _plan(function: Callable[[], Any], wait: Callable[[], Any], block: float) -> tuple[int, bool, float]:
     """How many calls make a turn, whether one that is not timed comes first, and how long one took."""
     once = math.inf
     for _ in range(4):  # the first may be slow for reasons of its own
         before = time.perf_counter()
         function()
+        wait()
         once = min(once, time.perf_counter() - before)
         if once > LONG / 2:
             break

@@ -85,7 +85,7 @@ def resnet(workload: ResNet) -> Forward:
     def forward(weights: Weights, x: Any) -> tuple[Any, Weights]:
         new: Weights = {}
         x = relu(normed(weights, "stem", x, new))
-        for i in range(len(workload.channels)):
+        for i in range(len(workload.widths())):
             name = f"blocks.{i}"
             stride = 2 if f"{name}.around.0.weight" in weights else 1
             y = relu(normed(weights, f"{name}.first", x, new, stride))

@@ -16,9 +16,9 @@ from benchmarks.workloads.others import Adds, Chain, Epoch, Import, Memory, Upda
 from portanet import data, nn, optim
 
 
-def _model(workload: Network, backend: str) -> tuple[Any, Any, Any]:
+def model_and_batch(workload: Network, backend: str) -> tuple[Any, Any, Any]:
     """The model at the start that all share, a batch, and the classes that are right, as arrays of one library."""
-    with _on(backend):
+    with made_on(backend):
         try:
             model = workload.network(nn, portanet.asarray)
         except AttributeError as problem:
@@ -33,7 +33,7 @@ def _model(workload: Network, backend: str) -> tuple[Any, Any, Any]:
 
 
 @contextlib.contextmanager
-def _on(backend: str) -> Iterator[None]:
+def made_on(backend: str) -> Iterator[None]:
     """New arrays are made there; raises LeftOut where the library is not there or has no device that works."""
     with contextlib.ExitStack() as stack:
         try:
@@ -48,7 +48,7 @@ def _whole(backend: str) -> str:
     return "int32" if backend == "jax" else "int64"
 
 
-def _optimizer(workload: Network, model: Any) -> Any:
+def optimizer_of(workload: Network, model: Any) -> Any:
     return getattr(optim, workload.optimizer)(model.parameters(), lr=workload.learning_rate)
 
 
@@ -66,8 +66,8 @@ def eager(backend: str) -> Callable[[Network], Step]:
 
 def _training(workload: Network, backend: str) -> tuple[Callable[[Any, Any], float], Any, tuple[Any, Any]]:
     """A step of training as a function of a batch, the model, and the batch of all steps."""
-    model, *batch = _model(workload, backend)
-    loss_of, optimizer = nn.CrossEntropyLoss(), _optimizer(workload, model)
+    model, *batch = model_and_batch(workload, backend)
+    loss_of, optimizer = nn.CrossEntropyLoss(), optimizer_of(workload, model)
     parameters = list(model.parameters())
     wait = _waiting(backend)
 
@@ -104,7 +104,7 @@ def jitted(workload: Network) -> Step:
     """The whole step traced by jax.jit: parameters, buffers and optimizer state go in and come out."""
     import jax
 
-    model, x, target = _model(workload, "jax")
+    model, x, target = model_and_batch(workload, "jax")
     parameters, buffers = list(model.parameters()), list(model.buffers())
 
     def place(values: list[Any], places: list[Any]) -> None:
@@ -121,7 +121,7 @@ def jitted(workload: Network) -> Step:
         values, compiled = [p.array for p in parameters], jax.jit(infer)
         return lambda: compiled(values, x.array).block_until_ready()
 
-    loss_of, optimizer = nn.CrossEntropyLoss(), _optimizer(workload, model)
+    loss_of, optimizer = nn.CrossEntropyLoss(), optimizer_of(workload, model)
 
     def train(values: list[Any], others: list[Any], states: list[Any], x: Any, target: Any) -> Any:
         place(values, parameters)
@@ -150,7 +150,7 @@ def updated(backend: str) -> Callable[[Update], Step]:
     """The builder of a step of Adam alone."""
 
     def build(workload: Update) -> Step:
-        optimizer, parameters, wait = *_adam(workload, backend), _waiting(backend)
+        optimizer, parameters, wait = *adam_and_parameters(workload, backend), _waiting(backend)
 
         def step() -> Any:
             optimizer.step()
@@ -163,9 +163,9 @@ def updated(backend: str) -> Callable[[Update], Step]:
     return build
 
 
-def _adam(workload: Update, backend: str) -> tuple[Any, list[Any]]:
+def adam_and_parameters(workload: Update, backend: str) -> tuple[Any, list[Any]]:
     """The optimizer and its parameters, with their gradients."""
-    with _on(backend):
+    with made_on(backend):
         gradients = [portanet.asarray(g) for g in workload.gradients()]
         parameters = [nn.Parameter(portanet.zeros_like(g)) for g in gradients]
         for p, g in zip(parameters, gradients, strict=True):
@@ -176,7 +176,7 @@ def _adam(workload: Update, backend: str) -> tuple[Any, list[Any]]:
 def jitted_update(workload: Update) -> Step:
     import jax
 
-    optimizer, parameters = _adam(workload, "jax")
+    optimizer, parameters = adam_and_parameters(workload, "jax")
     values, gradients = [p.array for p in parameters], [p.grad.array for p in parameters]
     states: list[Any] = [{} for _ in values]
     compiled = jax.jit(optimizer.updated, donate_argnums=(0, 2))
@@ -194,7 +194,7 @@ def adds(backend: str) -> Callable[[Adds], Step]:
     """The builder of sums that are recorded, since one operand requires a gradient."""
 
     def build(workload: Adds) -> Step:
-        with _on(backend):
+        with made_on(backend):
             a, b = [portanet.asarray(part) for part in workload.operands()]
         a.requires_grad_()
 
@@ -212,7 +212,7 @@ def chain(backend: str) -> Callable[[Chain], Step]:
     """The builder of a long sum, recorded and walked back."""
 
     def build(workload: Chain) -> Step:
-        with _on(backend):
+        with made_on(backend):
             x = portanet.asarray(workload.start()).requires_grad_()
 
         def step() -> Any:
@@ -239,7 +239,7 @@ def epoch(backend: str) -> Callable[[Epoch], Step]:
 
         def step() -> float:
             train, _, _ = _training(workload.model, backend)
-            with _on(backend):
+            with made_on(backend):
                 x, target = workload.read()
                 whole = data.TensorDataset(portanet.asarray(x), portanet.asarray(target.astype(_whole(backend))))
                 loader = data.DataLoader(data.Subset(whole, workload.order(len(x))), batch_size=workload.model.batch)
@@ -254,10 +254,10 @@ def planned(backend: str) -> Callable[[Network], Step]:
     """The builder of steps by portanet.compile: one is recorded and replayed."""
 
     def build(workload: Network) -> Step:
-        model, x, target = _model(workload, backend)
+        model, x, target = model_and_batch(workload, backend)
         if not workload.training:
             return _planned_inference(model, x)
-        loss_of, optimizer = nn.CrossEntropyLoss(), _optimizer(workload, model)
+        loss_of, optimizer = nn.CrossEntropyLoss(), optimizer_of(workload, model)
 
         @portanet.compile(state=(model, optimizer))
         def train(x: portanet.Tensor, target: portanet.Tensor) -> portanet.Tensor:

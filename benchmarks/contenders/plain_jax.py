@@ -13,7 +13,37 @@ from benchmarks.workloads.others import Adds, Import, Memory, Update
 
 
 def jitted(workload: Network) -> Step:
-    """One compiled function from old weights and state to new ones; the old ones' memory is given away for them."""
+    """A step that is done when it returns."""
+    import jax
+
+    if not workload.training:
+        return _inference(workload)
+    advance = trained(workload)
+
+    def step() -> float:
+        loss, weights = advance()
+        jax.block_until_ready(weights)
+        return float(loss)
+
+    return step
+
+
+def _inference(workload: Network) -> Step:
+    import jax
+    import jax.numpy as jnp
+
+    forward = FORWARD[type(workload)](workload)
+    weights = {name: jnp.asarray(value) for name, value in workload.weights().items()} | buffers(workload)
+    x = jnp.asarray(workload.data()[0])
+    infer = jax.jit(lambda weights, x: forward(weights, x)[0])
+    return lambda: infer(weights, x).block_until_ready()
+
+
+def trained(workload: Network) -> Callable[[], tuple[Any, Weights]]:
+    """A step that is started when it returns: the loss and the new weights.
+
+    It is one compiled function from old weights and state to new ones; the old ones' memory is given away for them.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -22,10 +52,6 @@ def jitted(workload: Network) -> Step:
     raw_x, raw_target = workload.data()
     x, target = jnp.asarray(raw_x), jnp.asarray(raw_target.astype("int32"))
     others = buffers(workload)
-    if not workload.training:
-        weights |= others
-        infer = jax.jit(lambda weights, x: forward(weights, x)[0])
-        return lambda: infer(weights, x).block_until_ready()
     update, state = UPDATES[workload.optimizer](weights, workload.learning_rate)
 
     def loss_of(weights: Weights, others: Weights, x: Any, target: Any) -> tuple[Any, Weights]:
@@ -39,13 +65,12 @@ def jitted(workload: Network) -> Step:
 
     compiled = jax.jit(train, donate_argnums=(0, 1, 2))
 
-    def step() -> float:
+    def advance() -> tuple[Any, Weights]:
         nonlocal weights, others, state
         loss, weights, state, others = compiled(weights, others, state, x, target)
-        jax.block_until_ready(weights)
-        return float(loss)
+        return loss, weights
 
-    return step
+    return advance
 
 
 def sgd(weights: Weights, lr: float) -> tuple[Callable[..., Any], Any]:
@@ -79,6 +104,20 @@ UPDATES = {"SGD": sgd, "Adam": adam}
 def update(workload: Update) -> Step:
     """Adam alone, compiled."""
     import jax
+
+    advance = updated(workload)
+
+    def step() -> Any:
+        values = advance()
+        jax.block_until_ready(values)
+        return values["0"][0, :4]
+
+    return step
+
+
+def updated(workload: Update) -> Callable[[], Weights]:
+    """A step of Adam that is started when it returns the new values."""
+    import jax
     import jax.numpy as jnp
 
     gradients = {str(i): jnp.asarray(g) for i, g in enumerate(workload.gradients())}
@@ -86,13 +125,12 @@ def update(workload: Update) -> Step:
     rule, state = adam(values, workload.learning_rate)
     compiled = jax.jit(rule, donate_argnums=(0, 2))
 
-    def step() -> Any:
+    def advance() -> Weights:
         nonlocal values, state
         values, state = compiled(values, gradients, state)
-        jax.block_until_ready(values)
-        return values["0"][0, :4]
+        return values
 
-    return step
+    return advance
 
 
 def adds(workload: Adds) -> Step:

@@ -11,17 +11,18 @@ from benchmarks.workloads.base import Network
 from benchmarks.workloads.others import Adds, Chain, Epoch, Import, Memory, Update
 
 
-def _model(workload: Network) -> tuple[Any, Any, Any]:
-    """The model at the start that all share, a batch, and the classes that are right."""
+def model_and_batch(workload: Network, device: str = "cpu") -> tuple[Any, Any, Any]:
+    """The model at the start that all share, a batch, and the classes that are right, all on one device."""
     import torch
 
-    model = workload.network(torch.nn, torch.from_numpy)
+    with torch.device(device):
+        model = workload.network(torch.nn, lambda constant: torch.from_numpy(constant).to(device))
     start = {name: torch.from_numpy(value) for name, value in workload.weights().items()}
     keys = model.load_state_dict(start, strict=False)
     left = [name for name in keys.missing_keys if "running" not in name and "tracked" not in name]
     if left or keys.unexpected_keys:
         raise ValueError(f"{workload.name}: the model misses {left} and lacks {keys.unexpected_keys}")
-    x, target = [torch.from_numpy(part) for part in workload.data()]
+    x, target = [torch.from_numpy(part).to(device) for part in workload.data()]
     return model.train(workload.training), x, target
 
 
@@ -34,7 +35,7 @@ def _training(workload: Network) -> tuple[Callable[[Any, Any], float], Any, tupl
     """A step of training as a function of a batch, the model, and the batch of all steps."""
     import torch
 
-    model, *batch = _model(workload)
+    model, *batch = model_and_batch(workload)
     loss_of = torch.nn.CrossEntropyLoss()
     optimizer = getattr(torch.optim, workload.optimizer)(model.parameters(), lr=workload.learning_rate)
 
@@ -53,7 +54,7 @@ def compiled(workload: Network) -> Step:
     import torch
 
     torch.compiler.reset()  # what was compiled for another workload is of no use here
-    model, x, target = _model(workload)
+    model, x, target = model_and_batch(workload)
     if not workload.training:
         return _inference(torch.compile(model), x)
     loss_of = torch.nn.CrossEntropyLoss()

@@ -6,20 +6,25 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report import content, gpu
 from benchmarks.report.blocks import Picture
-from benchmarks.report.content import TITLE, blocks_of
 from benchmarks.report.markdown import markdown
 from benchmarks.report.page import page
+
+
+def contents(findings: dict[str, Any]) -> Any:
+    """The module that says what a report of these findings has in it: of a GPU, or of a processor."""
+    return gpu if "gpu" in findings else content
 
 
 def write(findings: dict[str, Any], path: Path) -> list[Path]:
     """Write the report to ``path`` with the endings .md, .html and .json, and the pictures beside it."""
     numbers = path.with_name(f"{path.name}.json")
     numbers.write_text(json.dumps(rounded(findings), indent=1) + "\n", encoding="utf-8")  # first: they took long
-    blocks = blocks_of(findings)
+    blocks = contents(findings).blocks_of(findings)
     files = {path.with_name(f"{path.name}-{one.name}.svg"): one.svg for one in blocks if isinstance(one, Picture)}
     files[path.with_name(f"{path.name}.md")] = markdown(blocks, path.name)
-    files[path.with_name(f"{path.name}.html")] = page(blocks, TITLE)
+    files[path.with_name(f"{path.name}.html")] = page(blocks, contents(findings).TITLE)
     for file, text in files.items():
         file.write_text(text, encoding="utf-8")
     return [numbers, *files]

@@ -122,7 +122,9 @@ def first_results(built: list[dict[str, Any]]) -> list[Block]:
     slow = sorted([one for one in built if one["seconds"] > 1], key=lambda one: -one["seconds"])[:20]
     if not slow:
         return []
-    rows = [[one["workload"], title(one["contender"]), str(one["threads"]), f"{one['seconds']:.1f} s"] for one in slow]
+    rows = [
+        [one["workload"], title(one["contender"]), str(one["threads"] or ""), f"{one['seconds']:.1f} s"] for one in slow
+    ]
     text = "From the start to the first steps done, imports and compilers included; the slowest."
     return [
         Heading(2, "Time to the first results"),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import statistics
 
-from benchmarks import contenders
 from benchmarks.report import plots
 from benchmarks.report.blocks import Block, Heading, Paragraph, Picture, Table
-from benchmarks.report.words import amount, counted, title
+from benchmarks.report.words import amount, counted, title, titles
 from benchmarks.timing import Pair
 
 TABLES = (
@@ -42,7 +41,7 @@ def _base(pairs: list[Pair]) -> list[Pair]:
 
 
 def _table(base: list[Pair]) -> Table:
-    others = [name for name in contenders.ALL if any(one.against == name for one in base)]
+    others = [name for name in titles() if any(one.against == name for one in base)]
     rows = []
     for workload in names(base):
         mine = {one.against: one for one in base if one.workload == workload}

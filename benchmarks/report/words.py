@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks import contenders
+from benchmarks.gpu.contenders import TITLES
 
 UNITS = {
     "s": [(1, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns")],
@@ -10,9 +11,14 @@ UNITS = {
 }
 
 
+def titles() -> dict[str, str]:
+    """How the tables call each contender, in their order: those on a GPU after the others."""
+    return {name: one.title for name, one in contenders.ALL.items()} | TITLES
+
+
 def title(name: str) -> str:
     """How the tables call a contender."""
-    return contenders.ALL[name].title if name in contenders.ALL else name
+    return titles().get(name, name)
 
 
 def counted(count: int, what: str) -> str:

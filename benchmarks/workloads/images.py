@@ -1,4 +1,4 @@
-"""Convolutional networks: LeNet on 28x28 and a residual network of eight layers on 32x32, images before channels last."""
+"""Convolutional networks: LeNet on 28x28 and residual networks on 32x32, images before channels last."""
 
 from __future__ import annotations
 
@@ -39,24 +39,28 @@ class LeNet(Network):
 
 @dataclass(frozen=True)
 class ResNet(Network):
-    """He and others (2015) for small images: a convolution, one block at each of three widths, one linear layer.
+    """He and others (2015) for small images: a convolution, blocks at each of a few widths, one linear layer.
 
-    A block is two 3x3 convolutions with batch norm; where the width grows, the second and third, the image is halved
-    and the way around it is a 1x1 convolution with batch norm.
+    A block is two 3x3 convolutions with batch norm, and there are ``depth`` of them at each width; where the width grows,
+    the image is halved and the way around the block is a 1x1 convolution with batch norm.
     """
 
     channels: tuple[int, ...] = (16, 32, 64)
+    depth: int = 1
+
+    def widths(self) -> list[tuple[int, int]]:
+        """The channels before and after each block."""
+        after = [width for width in self.channels for _ in range(self.depth)]
+        return list(zip([self.channels[0], *after], after, strict=False))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         found = self._convolution("stem", 3, self.channels[0], 3)
-        before = self.channels[0]
-        for i, width in enumerate(self.channels):
+        for i, (before, width) in enumerate(self.widths()):
             found |= self._convolution(f"blocks.{i}.first", before, width, 3)
             found |= self._convolution(f"blocks.{i}.second", width, width, 3)
             if width != before:
                 found |= self._convolution(f"blocks.{i}.around", before, width, 1)
-            before = width
-        return found | {"head.weight": (10, before), "head.bias": (10,)}
+        return found | {"head.weight": (10, self.channels[-1]), "head.bias": (10,)}
 
     @staticmethod
     def _convolution(name: str, n: int, m: int, size: int) -> dict[str, tuple[int, ...]]:
@@ -83,29 +87,27 @@ class ResNet(Network):
                 return relu(self.second(relu(self.first(x))) + self.around(x))
 
         class Residual(nn.Module):
-            def __init__(self, channels: tuple[int, ...]) -> None:
+            def __init__(self, size: ResNet) -> None:
                 super().__init__()
-                self.stem = normed(3, channels[0], 3, 1)
-                widths = zip((channels[0], *channels), channels, strict=False)
-                self.blocks = nn.Sequential(*[Block(n, m) for n, m in widths])
-                self.pool, self.flatten = nn.AvgPool2d(8), nn.Flatten()
-                self.head = nn.Linear(channels[-1], 10)
+                self.stem = normed(3, size.channels[0], 3, 1)
+                self.blocks = nn.Sequential(*[Block(n, m) for n, m in size.widths()])
+                self.pool, self.flatten = nn.AvgPool2d(32 >> (len(size.channels) - 1)), nn.Flatten()
+                self.head = nn.Linear(size.channels[-1], 10)
 
             def forward(self, x: Any) -> Any:
                 return self.head(self.flatten(self.pool(self.blocks(relu(self.stem(x))))))
 
-        return Residual(self.channels)
+        return Residual(self)
 
     def forward_products(self) -> list[Product]:
-        side, before = 32, self.channels[0]
-        found = [Product(1, self.batch * side * side, 27, before, first=True)]
-        for width in self.channels:
+        side = 32
+        found = [Product(1, self.batch * side * side, 27, self.channels[0], first=True)]
+        for before, width in self.widths():
             side = side if width == before else side // 2
             pixels = self.batch * side * side
             found += [Product(1, pixels, 9 * before, width), Product(1, pixels, 9 * width, width)]
             found += [Product(1, pixels, before, width)] if width != before else []
-            before = width
-        return [*found, Product(1, self.batch, before, 10)]
+        return [*found, Product(1, self.batch, self.channels[-1], 10)]
 
 
 WORKLOADS = [LeNet("LeNet", batch=64), ResNet("ResNet-8", batch=32)]
