@@ -82,9 +82,8 @@ def test_a_source_compiles_without_a_warning_and_keeps_to_its_registers(name, dt
 def test_a_source_that_spills_or_is_wrong_is_found(compiled):
     """The same look, at a kernel that holds 100 numbers in 32 registers."""
     loop = '_Pragma("unroll") for (int i = 0; i < 100; ++i)'
-    text = (
-        f'extern "C" __global__ void f(float* p) {{ float x[100]; {loop} x[i] = p[i * 77]; {loop} p[i] = x[99 - i]; }}'
-    )
+    body = f"float x[100]; {loop} x[i] = p[i * 77]; __syncthreads(); {loop} p[i] = x[99 - i];"
+    text = f'extern "C" __global__ void f(float* p) {{ {body} }}'
     log = compiled(text, "sm_90", ("-std=c++17", "--maxrregcount=32"))
     assert set(re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", log)) != {("0", "0")}
     with pytest.raises(pytest.fail.Exception, match="unknown"):

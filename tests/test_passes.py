@@ -71,7 +71,7 @@ def laid_out(x, dtype):
     if x.ndim == 2:
         yield xp.matrix_transpose(raw)
         yield raw[:, ::2]
-        yield raw[1:, 1:]
+        yield raw[1:, 1:] if x.shape[1] > 1 else raw[1:, :]
         yield xp.broadcast_to(raw[:1, :], x.shape)
 
 
@@ -87,9 +87,7 @@ def compared(name, given, dtype, **options):
     poisoned([x.shape for x in given if x is not None], dtype)
     first, again = (getattr(xp, name)(*given, **options) for _ in range(2))
     floating = xp.raw_dtype(dtype)
-    precise = [
-        xp.astype(x, xp.raw_dtype("float64")) if x is not None and x.dtype == floating else x for x in given
-    ]
+    precise = [xp.astype(x, xp.raw_dtype("float64")) if x is not None and x.dtype == floating else x for x in given]
     wanted = getattr(generic, name)(xp, *precise, **options)
     several = isinstance(wanted, tuple)
     for one, same, known in zip(*[y if several else (y,) for y in (first, again, wanted)], strict=True):
@@ -156,7 +154,7 @@ def test_cross_entropy_and_its_way_back(shape, reduction, dtype, backend):
         _, p = compared("softmax_cross_entropy", [x, t], dtype, **how)
         g = moved(rng.normal(size=shape[:-1] if reduction == "none" else ()), dtype)
         compared("softmax_cross_entropy_backward", [g, p, t], dtype, **how)
-    compared("pick_class", [x, t], dtype, ignore_index=ignored)
+    compared("pick_class", [x, t], dtype, ignore_index=how["ignore_index"])
 
 
 @pytest.mark.eager
@@ -209,10 +207,10 @@ def test_a_mask_drawn_anew_is_the_one_that_would_be_kept(shape, backend, drawing
             y = F.dropout(x, 0.3, generator=generator)
         (gx,) = pn.autograd.grad(pn.sum(y * y), x, create_graph=True)
         (ggx,) = pn.autograd.grad(pn.sum(gx * gx), x)
-        seen.append([y.numpy(), gx.numpy(), ggx.numpy(), generator.get_state()])
+        seen.append([y.detach().numpy(), gx.detach().numpy(), ggx.numpy(), generator.get_state()])
     for mine, other in zip(*seen, strict=True):
         numpy.testing.assert_array_equal(mine, other)
-    assert 0 < numpy.count_nonzero(seen[0][0] == 0) or values.size < 100
+    assert numpy.count_nonzero(seen[0][0] == 0) > 0 or values.size < 100
 
 
 def test_a_mask_for_whole_channels_is_kept(backend, drawing_anew):

@@ -100,8 +100,54 @@ def test_pytorchs_steps_in_place_are_its_steps_bit_by_bit_and_the_rule_to_roundi
                 numpy.testing.assert_allclose(bits, near, rtol=1e-5 if dtype == "float32" else 1e-13, atol=1e-7)
 
 
+@pytest.mark.parametrize("dtype", ("float16", "bfloat16", "float32", "float64"))
+@pytest.mark.parametrize("shape", [(), (1003,), (30, 40)], ids=str)
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_a_gpus_steps_new_and_in_place_and_by_numbers_on_the_device_are_one(case, shape, dtype, backend):
+    """The rule too, to rounding, where its precision is that of the kernel."""
+    xp, (name, options) = backend.library, case
+    if xp.capturer() is None:
+        pytest.skip("no numbers are read from the device here")
+    kind, rng = RULES[name][0], numpy.random.default_rng(3)
+    p = portanet.tensor(rng.normal(size=shape).astype("float32"), requires_grad=True)
+    options = kind([p], **options)._options(kind([p], **options).param_groups[0])
+
+    def drawn():
+        return xp.astype(portanet.asarray(numpy.asarray(rng.normal(size=shape)))._raw, xp.raw_dtype(dtype))
+
+    def on_device(x):
+        return portanet.asarray(numpy.asarray(float(x)))._raw
+
+    def copied(state):
+        return {key: xp.copy(value) if hasattr(value, "shape") else value for key, value in state.items()}
+
+    by_rule = new = drawn()
+    of_rule, of_new = {}, {}
+    for step in range(4):
+        g = drawn()
+        written, launched, of_written = xp.copy(new), xp.copy(new), copied(of_new)
+        of_launched = {key: on_device(s) if key == "step" else s for key, s in copied(of_new).items()}
+        by_rule, of_rule = kind.rule(xp, by_rule, g, of_rule, **options)
+        had = bool(of_new)
+        new, of_new = getattr(xp, name[:-1])(new, g, of_new, **options)
+        assert getattr(xp, name)(written, g, of_written, **options) is (had or not of_new)
+        assert of_new.keys() == of_rule.keys()
+        if had or not of_new:
+            assert getattr(xp, name)(launched, g, of_launched, **options | {"lr": on_device(options["lr"])})
+            assert float(of_launched.get("step", step)) == step  # whoever put it there moves it on
+            for mine, other in [(written, new), *[(of_written[k], of_new[k]) for k in of_new]]:
+                assert bool(xp.all(xp.asarray(mine == other)))
+            # The powers of the betas are computed on the device.
+            near = {"rtol": 1e-2 if "16" in dtype else 1e-6, "atol": 1e-6}
+            numpy.testing.assert_allclose(*[to_numpy(xp.astype(x, xp.float64)) for x in (launched, new)], **near)
+        if "16" not in dtype:
+            numpy.testing.assert_array_equal(to_numpy(new), to_numpy(as_array(xp, by_rule)))
+
+
 def test_every_kernel_in_place_is_tested_here():
     modules = [in_place]
+    if importlib.util.find_spec("cupy"):
+        modules.append(importlib.import_module("portanet.kernels.cupy.optim"))
     if importlib.util.find_spec("torch"):
         modules.append(importlib.import_module("portanet.kernels.torch_optim"))
     for module in modules:
@@ -252,6 +298,38 @@ def test_what_somebody_holds_of_pytorchs_is_not_written_to(holder, trained_by_to
     else:
         seen = numpy.frombuffer(bytes(held.tolist()), "float32") if hasattr(held, "resizable") else held.tolist()
         assert numpy.reshape(seen, -1).tolist() == before[-numpy.size(seen) :]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# And of a GPU's arrays, of which views hold what they are views of.
+
+GPU_HOLDERS = {
+    "the array": lambda p: p._raw,
+    "a view": lambda p: p._raw[1:],
+    "a view of a view": lambda p: p._raw[1:][:1],
+    "detach": lambda p: p.detach()._raw,
+    "the memory alone": lambda p: p._raw.data.mem,
+    "the pointer": lambda p: p._raw.data,
+    "DLPack": lambda p: p._raw.__dlpack__(),
+    "a graph": lambda p: portanet.sum(p * p),
+}
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, lambda ps: optim.SGD(ps, momentum=0.9)])
+@pytest.mark.parametrize("holder", GPU_HOLDERS.values(), ids=GPU_HOLDERS)
+def test_what_somebody_holds_on_a_gpu_is_not_written_to(holder, kind, backend):
+    if backend.library.capturer() is None:
+        pytest.skip("no GPU")
+    p = portanet.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    optimizer = kind([p])
+    stepped(optimizer, p, 3)
+    address = p._raw.data.ptr
+    stepped(optimizer, p)
+    assert p._raw.data.ptr == address  # nobody looks
+    held = holder(p)
+    stepped(optimizer, p)
+    assert p._raw.data.ptr != address
+    del held
 
 
 def test_memory_that_is_not_pytorchs_own_is_not_written_to():

@@ -30,6 +30,11 @@ ACTIVATIONS = [
     Sample("relu", namespace.relu, (signed(3, 4),)),
     Sample("sigmoid", namespace.sigmoid, (signed(3, 4) * 3,)),
     Sample("silu", namespace.silu, (signed(3, 4) * 3,)),
+    Sample(
+        "dropout",
+        lambda x: namespace.dropout(x, threshold=2**31, scale=2.0, key=(1, 2), counter=3),
+        (real(3, 4),),
+    ),
     Sample("gelu", lambda x: namespace.gelu(x, approximate="none"), (signed(3, 4) * 2,)),
     Sample("gelu", lambda x: namespace.gelu(x, approximate="tanh"), (signed(3, 4) * 2,), "tanh"),
     Sample("softplus", lambda x: namespace.softplus(x, beta=1.0, threshold=20.0), (signed(3, 4) * 3,)),

@@ -71,7 +71,7 @@ def _dropped(input: Any, x: Any, shape: tuple[int, ...], p: float, training: boo
     if p == 1:
         return input * namespace_of(x).zeros_like(x)
     if shape == tuple(x.shape) and namespace_of(x).draws_anew():
-        place = (generator or random.default_generator)._draw_of(math.prod(shape))
+        place = random._chosen(generator)._draw_of(math.prod(shape))
         how = {"threshold": round((1 - p) * 2**32), "scale": 1 / (1 - p)}
         return namespace_of(input).dropout(input, **how, **place)
     mask = dropout_mask(x, shape, p, generator)
