@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import mmap
 
 import numpy
@@ -13,7 +14,7 @@ from portanet.host import is_constant
 from portanet.kernels import generic
 from portanet.kernels.generic.feeding import Rows
 from portanet.library import to_numpy
-from tests.data.cuda_model import Model
+from tests.data.cuda_model import Model, Stream
 
 TABLE = numpy.arange(60.0).reshape(20, 3)
 PLACES = {
@@ -123,6 +124,36 @@ def harm(seed: int, ahead: int, without: str = "", stop: int = 30) -> int:
 @pytest.mark.parametrize("stop", [30, 7])
 def test_every_order_of_the_streams_gives_the_same_batches(ahead, stop):
     assert [harm(seed, ahead, stop=stop) for seed in range(60)] == [0] * 60
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 3])
+def test_whoever_computes_on_another_stream_gets_the_same_batches(ahead, monkeypatch):
+    feeding = pytest.importorskip("portanet.kernels.cupy.feeding", exc_type=ImportError)
+    for seed in range(30):
+        model, found, held = Model(seed), [], []
+        monkeypatch.setattr(feeding, "cupy", model)
+        arrivals = feeding.fed(([Rows(TABLE, slice(k, k + 2), "float64")] for k in range(18)), ahead=ahead)
+        streams = [model.present, Stream(model)]
+        for k in range(18):
+            model.present = streams[k % 2]
+            held += next(arrivals)
+            held[-1].read(found)
+        arrivals.close()
+        model.until(lambda model=model: not any([stream.queue for stream in model.streams]))
+        assert sorted([rows[0, 0] for rows in found]) == TABLE[:18, 0].tolist()
+        assert len(model.pinned) == ahead  # and not one for each batch
+
+
+def test_the_memory_is_page_locked(backend, monkeypatch):
+    if backend.name != "cupy":
+        pytest.skip("CuPy's own way")
+    feeding = importlib.import_module("portanet.kernels.cupy.feeding")
+    original, made = feeding._pinned_bytes, []
+    monkeypatch.setattr(feeding, "_pinned_bytes", lambda count: made.append(original(count)) or made[-1])
+    batches = [[Rows(TABLE, slice(k, k + 2), "float32"), Rows(TABLE, None, "float64")] for k in range(9)]
+    assert len(list(feeding.fed(iter(batches), ahead=2))) == 9
+    assert len(made) == 4
+    assert all([feeding.cupy.cuda.pinned_memory.is_memory_pinned(memory.ctypes.data) for memory in made])
 
 
 @pytest.mark.parametrize(

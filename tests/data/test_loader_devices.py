@@ -99,8 +99,11 @@ def test_what_a_subset_picks(way, backend):
     with portanet.use_backend("numpy"):
         expected = listed(DataLoader(inner, 2, shuffle=True, drop_last=True, generator=Generator(1)))
     assert listed(loader) == expected and len(expected) == 2
-    inner.indices[:] = [3, 3, 3, 3, 3]  # seen in the next epoch
-    assert {place for _, y, _ in loader for place in y.tolist()} == {6}
+    for subset in (inner, Subset(TensorDataset(*host_data(20)), [1, 2, 4])):
+        loader.dataset = subset
+        list(loader)
+        subset.indices[:] = [3] * len(subset)  # seen in the next epoch
+        assert {place for _, y, _ in loader for place in y.tolist()} == {6 if subset is inner else 3}
 
 
 @pytest.mark.parametrize("way", WAYS)
