@@ -7,6 +7,12 @@ import pytest
 from benchmarks import environment
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend-name", default="numpy", metavar="NAME", help="the backend of benchmarks/bench_loader.py"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
     asked = getattr(option, "benchmark_save", None) or getattr(option, "benchmark_json", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,6 +64,15 @@ def from_strides(data: bytes, dtype: str, offset: int, shape: tuple[int, ...], s
 def has_dtype(library: Library, dtype: Any) -> bool:
     """Whether ``library`` has this data type: the half-width ones are not in the standard."""
     return getattr(library.namespace, BY_NAME[str(dtype)].name, None) is not None
+
+
+def is_constant(raw: Any) -> bool:
+    """Whether this is a NumPy array that nobody can write to: read-only, and so is every array that it is a view of."""
+    while isinstance(raw, numpy.ndarray):
+        if raw.flags.writeable:
+            return False
+        raw = raw.base
+    return raw is None or isinstance(raw, (bytes, mmap.mmap))
 
 
 def equal(a: Any, b: Any) -> bool:

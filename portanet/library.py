@@ -96,6 +96,10 @@ class Library:
         """``raw`` carried to the library and device of the raw array ``like``."""
         return move(raw, namespace_of(like), device_of(like))
 
+    def receive(self, raw: Any, device: Any = None) -> Any:
+        """``raw``, of any library, carried to this one and to ``device``."""
+        return move(raw, self, device)
+
     def device(self, wanted: Any) -> Any:
         """The device object for ``"cuda:0"``, ``"cpu"``, ``"device1"`` or a number; a device object stays itself."""
         if not isinstance(wanted, (str, int)):

@@ -704,7 +704,14 @@ LOOKED_AT = {
     "unavailable",
 }  # in the tests above
 # Optimizer steps, random words and special functions have files of their own.
-ELSEWHERE = ("optim/test_in_place.py", "test_conv.py", "test_random.py", "test_sequences.py", "test_special.py")
+ELSEWHERE = (
+    "data/test_feeding.py",
+    "optim/test_in_place.py",
+    "test_conv.py",
+    "test_random.py",
+    "test_sequences.py",
+    "test_special.py",
+)
 
 
 def overridden(file: Path) -> dict[str, ast.AST]:

@@ -79,7 +79,7 @@ class TensorDataset:
             return tuple([x[(index, *[slice(None)] * (x.ndim - 1))] for x in self.tensors])
         if is_array(index) and index.ndim == 1:
             index = _as_tensor(index)
-            return tuple([take(x, _beside(index, x), axis=0) for x in self.tensors])
+            return tuple([take(x, index_beside(index, x), axis=0) for x in self.tensors])
         place = int(index)
         if not -len(self) <= place < len(self):
             raise IndexError(f"item {place} of a TensorDataset of {len(self)}.")
@@ -92,7 +92,7 @@ def _as_tensor(x: Any) -> Tensor:
     return Tensor(x) if is_array(x) else asarray(x)
 
 
-def _beside(index: Tensor, x: Tensor) -> Tensor:
+def index_beside(index: Tensor, x: Tensor) -> Tensor:
     """The index array in the library and on the device of the array that it picks from."""
     return moved(index, namespace_of(x.array), x.device)
 
@@ -185,11 +185,15 @@ def _sizes(count: int, lengths: Sequence[float]) -> list[int]:
     return sizes
 
 
-def random_order(count: int, generator: Any = None) -> Tensor:
-    """0, 1, ..., count - 1 shuffled, in host memory whatever the current backend: items are fetched from there."""
+def random_order(count: int, generator: Any = None, beside: Tensor | None = None) -> Tensor:
+    """0, 1, ..., count - 1 shuffled: drawn where the array ``beside`` is, so that no order travels to a device.
+
+    With None it is in host memory whatever the current backend: items are fetched from there.
+    """
     chosen = random.default_generator if generator is None else generator
     if not hasattr(chosen, "permutation"):
         raise TypeError(f"generator= is a {type(chosen).__name__}; give a portanet.random.Generator(seed).")
-    with use_backend(HOST):
+    library, device = (HOST, None) if beside is None else (namespace_of(beside.array), beside.device)
+    with use_backend(library, device=device):
         order: Tensor = chosen.permutation(count)
     return order

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from portanet.backend import Backend, get_backend, use_backend
-from portanet.data.dataset import Subset, TensorDataset, length_of, random_order
-from portanet.dtypes import complex_of
-from portanet.host import has_dtype
-from portanet.library import HOST, is_array, namespace_of, operand
+from portanet.data.dataset import Subset, TensorDataset, index_beside, length_of, random_order
+from portanet.data.transport import carried, delivered, like, packed, rows_of, stays, travels
+from portanet.library import HOST, is_array, operand
 from portanet.namespace.creation import asarray
 from portanet.namespace.manipulation import stack
 from portanet.namespace.searching import take
-from portanet.tensor import Tensor, cast, moved
+from portanet.tensor import Tensor
 
 __all__ = ["DataLoader", "default_collate"]
 
@@ -32,12 +31,25 @@ class DataLoader:
         device: where batches go; None: the backend's device.
         dtype: what floating arrays are cast to (complex ones to the complex type of that width); None: the default
             dtype. Whole numbers and truth values keep their dtype.
+        pin_memory: gather host data in page-locked memory, from which a GPU copies while it computes. It has no effect
+            where the library does not do so: CuPy does.
+        prefetch_factor: how many batches may be in such memory at a time; with 2, one is copied while the one before
+            is computed with.
+        resident: whether the arrays of a `TensorDataset`, or the rows of one that a `Subset` picks, are copied to the
+            device once, in the first epoch, and every batch is gathered there. What is written to them later is then
+            not seen, so ``"auto"`` does it for arrays that are read-only, such as `numpy.load(..., mmap_mode="r")`
+            gives, and that take no more than an eighth of the free memory of a device which has its own. True does it
+            whatever they are, and False never.
 
     Batches have the form of the items: tuples of Tensors of shape (batch, ...), dicts of them, or a Tensor. A
-    `TensorDataset`, and a `Subset` of one, is gathered by one `take` per array and batch, never item by item.
+    `TensorDataset`, and a `Subset` of one, is gathered by one `take` per array and batch, never item by item, and
+    where the arrays are: of arrays on a device nothing travels, not even the order, which is drawn beside them. An
+    array on the host that is wanted elsewhere travels once a batch. Arrays that require a gradient stay where they
+    are, and each batch is a step that gradients can go back over.
 
     Raises:
-        ValueError: an empty dataset, ``batch_size`` below 1, or items of different shapes (while iterating).
+        ValueError: an empty dataset, ``batch_size`` or ``prefetch_factor`` below 1, another word than "auto", or items
+            of different shapes (while iterating).
         TypeError: ``dataset`` lacks ``__len__`` or ``__getitem__``, or its items hold what no array can.
 
     >>> import portanet
@@ -63,17 +75,27 @@ class DataLoader:
         backend: Any = None,
         device: Any = None,
         dtype: Any = None,
+        pin_memory: bool = True,
+        prefetch_factor: int = 2,
+        resident: bool | str = "auto",
     ) -> None:
         if length_of(dataset, "DataLoader") == 0:
             raise ValueError("DataLoader: the dataset is empty, there is nothing to go through.")
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"DataLoader: batch_size={batch_size!r}; it must be a whole number of at least 1.")
+        for name, count in (("batch_size", batch_size), ("prefetch_factor", prefetch_factor)):
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise ValueError(f"DataLoader: {name}={count!r}; it must be a whole number of at least 1.")
+        if not isinstance(resident, bool) and resident != "auto":
+            raise ValueError(f"DataLoader: resident={resident!r}; it must be True, False or 'auto'.")
         self.dataset = dataset
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.collate_fn = collate_fn
         self.generator = generator
+        self.pin_memory = pin_memory
+        self.prefetch_factor = prefetch_factor
+        self.resident = resident
+        self._kept: _Kept | None = None
         self._place = (backend, device, dtype)
         _target(*self._place)  # a backend that is not there is found now, not in the first epoch
 
@@ -84,13 +106,30 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         target = _target(*self._place)
-        order = random_order(len(self.dataset), self.generator) if self.shuffle else None
+        ahead = self.prefetch_factor if self.pin_memory else 0
         tensors, picked = _tensors_of(self.dataset) if self.collate_fn is None else (None, None)
         if tensors is None:
-            return self._collated(order, target)
-        if picked is not None:
-            order = picked if order is None else take(picked, order)
-        return self._gathered(tensors, order, target)
+            order = random_order(len(self.dataset), self.generator) if self.shuffle else None
+            batches = self._collated(order, target)
+            return batches if target.name == HOST else delivered(batches, target, ahead)
+        tensors, index = self._standing(tensors, picked, target)
+        order = random_order(len(self.dataset), self.generator, tensors[0]) if self.shuffle else None
+        if index is not None:
+            order = index if order is None else take(index, order)
+        batches = self._gathered(tensors, order, target)
+        return delivered(batches, target, ahead) if any([travels(x, target) for x in tensors]) else batches
+
+    def _standing(
+        self, tensors: tuple[Tensor, ...], picked: list[int] | None, target: Backend
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """The arrays that this epoch gathers from, and which of their rows, as an array beside the first: None for all.
+
+        They are those of the last epoch, unless other ones are asked for.
+        """
+        if self._kept is None or not self._kept.are(tensors, picked, target):
+            self._kept = None  # first, so that the memory of old copies is there for the new ones
+            self._kept = _Kept(tensors, picked, target, self.resident)
+        return self._kept.tensors, self._kept.index
 
     def _spans(self) -> Iterator[tuple[int, int]]:
         """The places of each batch, one by one: a list of them would be as long as the dataset for batches of one."""
@@ -100,12 +139,16 @@ class DataLoader:
 
     def _gathered(self, tensors: tuple[Tensor, ...], order: Tensor | None, target: Backend) -> Iterator[Any]:
         """Whole batches by one call per array; the order is carried to each array once an epoch."""
-        keys = [None if order is None else moved(order, namespace_of(x.array), x.device) for x in tensors]
+        keys = [None if order is None else index_beside(order, x) for x in tensors]
+        leaving = [travels(x, target) for x in tensors]
         for start, stop in self._spans():
-            batch = []
-            for x, key in zip(tensors, keys, strict=True):
+            batch: list[Any] = []
+            for x, key, leaves in zip(tensors, keys, leaving, strict=True):
+                if leaves:
+                    batch.append(rows_of(x, slice(start, stop) if key is None else key[start:stop].array, target))
+                    continue
                 rows = x[(slice(start, stop), *_rest(x))] if key is None else take(x, key[start:stop], axis=0)
-                batch.append(_carried(rows, target))
+                batch.append(carried(rows, target))
             yield tuple(batch)
 
     def _collated(self, order: Tensor | None, target: Backend) -> Iterator[Any]:
@@ -116,67 +159,61 @@ class DataLoader:
             # What is made of Python numbers belongs to the target; not around the yield, where it would leak out.
             with use_backend(target, dtype=target.dtype):
                 batch = default_collate(items, chosen) if self.collate_fn is None else self.collate_fn(items)
-            yield _placed(batch, target)
+            yield packed(batch, target)
 
 
 def _rest(x: Tensor) -> tuple[slice, ...]:
     return (slice(None),) * (x.ndim - 1)
 
 
-def _tensors_of(dataset: Any) -> tuple[tuple[Tensor, ...] | None, Tensor | None]:
+def _tensors_of(dataset: Any) -> tuple[tuple[Tensor, ...] | None, list[int] | None]:
     """The arrays under a `TensorDataset`, or under subsets of one together with the rows they pick; else None."""
     picked: list[int] | None = None
     # Exactly these classes: one that inherits may have items of its own.
     while type(dataset) is Subset:
         picked = dataset.indices if picked is None else [dataset.indices[i] for i in picked]
         dataset = dataset.dataset
-    if type(dataset) is not TensorDataset:
-        return None, None
-    if picked is None:
-        return dataset.tensors, None
-    with use_backend(HOST):
-        return dataset.tensors, asarray(picked)
+    return (dataset.tensors, picked) if type(dataset) is TensorDataset else (None, None)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Where batches go.
+class _Kept:
+    """What an epoch has for the next one: the arrays where batches are gathered, and the rows that a subset picks."""
+
+    def __init__(
+        self, tensors: tuple[Tensor, ...], picked: list[int] | None, target: Backend, resident: bool | str
+    ) -> None:
+        self.target = target
+        # The raw arrays too: writing to a Tensor gives it another one.
+        self.source = [(x, x.array) for x in tensors]
+        self.picked = None if picked is None else list(picked)
+        self.tensors, self.index = tensors, None
+        staying = stays(tensors, len(tensors[0] if picked is None else picked), target, resident)
+        if picked is not None:
+            with use_backend(HOST):
+                index = asarray(picked)
+            if staying:  # only these rows go there
+                tensors = tuple([take(x, index_beside(index, x), axis=0) for x in tensors])
+            else:
+                self.index = index_beside(index, tensors[0])
+        if staying:
+            self.tensors = tuple([carried(x, target) for x in tensors])
+
+    def are(self, tensors: tuple[Tensor, ...], picked: list[int] | None, target: Backend) -> bool:
+        """Whether these are the arrays, rows and target that all this was made for."""
+        same = len(tensors) == len(self.source) and all(
+            [x is y and x.array is raw for x, (y, raw) in zip(tensors, self.source, strict=True)]
+        )
+        return same and picked == self.picked and target == self.target
 
 
 def _target(backend: Any, device: Any, dtype: Any) -> Backend:
+    """Where batches go."""
     if backend is None:
         backend = get_backend()
     if isinstance(backend, Backend):
         backend, device = backend.library, backend.device if device is None else device
     with use_backend(backend, device=device, dtype=dtype) as target:
         return target
-
-
-def _carried(x: Tensor, target: Backend) -> Tensor:
-    """One array as the network wants it."""
-    if x.dtype.kind not in ("real floating", "complex floating"):
-        return moved(x, target.library, target.device)
-    dtype = target.dtype if x.dtype.kind == "real floating" else complex_of(target.dtype)
-    # Before the move where possible: half the bytes travel, and some devices have no float64 at all.
-    if x.dtype is not dtype and has_dtype(namespace_of(x.array), dtype):
-        x = cast(x, dtype)
-    x = moved(x, target.library, target.device)
-    return x if x.dtype is dtype else cast(x, dtype)
-
-
-def _placed(batch: Any, target: Backend) -> Any:
-    """Every array within a batch carried to the target; what is no array stays as it is."""
-    if isinstance(batch, Mapping):
-        return {key: _placed(value, target) for key, value in batch.items()}
-    if isinstance(batch, (tuple, list)):
-        return _like(batch, [_placed(value, target) for value in batch])
-    if is_array(batch):
-        return _carried(batch if isinstance(batch, Tensor) else Tensor(batch), target)
-    return batch
-
-
-def _like(sequence: Any, values: list[Any]) -> Any:
-    """``values`` as the kind of sequence that ``sequence`` is: a named tuple keeps its names."""
-    return type(sequence)(*values) if hasattr(sequence, "_fields") else type(sequence)(values)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -220,7 +257,7 @@ def _batch_of(items: list[Any], indices: list[int], where: str) -> Any:
         count = len(first)
         _agree(items, indices, where, f"{type(first).__name__}s of {count}", lambda item: _count(item) == count)
         parts = [_batch_of([item[k] for item in items], indices, f"{where}[{k}]") for k in range(count)]
-        return _like(first, parts) if hasattr(first, "_fields") else tuple(parts)
+        return like(first, parts) if hasattr(first, "_fields") else tuple(parts)
     if is_array(first):
         shape = tuple(first.shape)
         _agree(items, indices, where, f"arrays of shape {shape}", lambda item: is_array(item) and item.shape == shape)

@@ -12,6 +12,7 @@ from portanet.kernels.cupy.attention import *  # noqa: F403
 from portanet.kernels.cupy.columns import *  # noqa: F403
 from portanet.kernels.cupy.convolution import *  # noqa: F403
 from portanet.kernels.cupy.dropout import *  # noqa: F403
+from portanet.kernels.cupy.feeding import *  # noqa: F403
 from portanet.kernels.cupy.gemm import *  # noqa: F403
 from portanet.kernels.cupy.graph import *  # noqa: F403
 from portanet.kernels.cupy.layer_norm import *  # noqa: F403
