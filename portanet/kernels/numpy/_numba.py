@@ -1,9 +1,9 @@
 """Loops that Numba compiles, where it is installed: one pass over memory in place of one for each of NumPy's calls.
 
-Numba takes a quarter of a second to import and half a second to compile a loop, which it then keeps on the disk. So a
-loop is compiled only when as much has been done without it: who has little to do never waits. Both ways give the same
-bits, for Numba neither reorders sums nor joins a product and a sum to one rounding unless it is told to; which way is
-taken is therefore no one's business but the clock's.
+Numba takes a quarter of a second to import and half a second to compile a loop, or a third of one to find it on the
+disk, where it keeps what it compiled. So a loop is compiled only when about as long has been spent without it: who has
+little to do never waits. Both ways give the same bits, for Numba neither reorders sums nor joins a product and a sum to
+one rounding unless it is told to; which way is taken is therefore no one's business but the clock's.
 
 A compiled loop lets go of the interpreter. It is spread over threads by `portanet.threads`, like all other work here,
 and not by Numba, whose threads would compete with those of BLAS.
