@@ -101,7 +101,7 @@ class CompiledStep:
             if structure.changes != self._seen:
                 self._renew()
             try:
-                arrays, form = flattened((args, options) if options else (args,))
+                arrays, form = flattened((args, options) if options else args)
             except Refused as refusal:
                 return self._run(args, options, str(refusal))
             form = (recording.get(), form)

@@ -133,3 +133,18 @@ def test_a_forked_process_has_helpers_of_its_own():
             threads.run([lambda: done.append(1)] * 4)
             os._exit(0 if len(done) == 4 else 1)
         assert os.waitpid(child, 0)[1] == 0
+
+
+def test_work_for_later_is_done_at_once_unless_there_is_an_end_to_wait_for():
+    done: list[tuple[int, int]] = []
+    threads.spread_later(lambda *stretch: done.append(stretch), 4, 2)
+    assert sorted(done) == [(0, 2), (2, 4)]
+    done.clear()
+    with pytest.raises(ValueError, match="meanwhile"), threads.together():
+        threads.spread_later(lambda *stretch: done.append(stretch), 4, 2)
+        threads.spread_later(lambda *stretch: done.append(stretch), 3, 1)
+        assert done == []
+        raise ValueError("meanwhile")
+    assert sorted(done) == [(0, 2), (0, 3), (2, 4)]  # what had been given is done all the same
+    threads.spread_later(lambda *stretch: done.append(stretch), 1, 1)
+    assert done[-1] == (0, 1)

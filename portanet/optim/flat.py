@@ -66,6 +66,8 @@ class GroupStep:
         """The arrays of the state brought to flat memory where they are not; the numbers of it, or None where the
         parameters differ in what they have."""
         known = self.optimizer.state
+        if not known:
+            return {}
         states = [known[p] for p in self.params if p in known]
         if not states:
             return {}

@@ -149,7 +149,8 @@ class Recorded(NDArrayOperatorsMixin):
             places = [recorder.place(result) for result in results]
             recorder.add(call, *raw, out=tuple([place.buffer for place in places]), **options)
             return tuple([Recorded(recorder, place.buffer, place) for place in places])
-        place = recorder.place(results)
+        constant = method == "__call__" and np.ndim(results) == 0 and all([_is_constant(x) for x in inputs])
+        place = recorder.place(results, constant)
         _add(recorder, *_with_out(method, call, raw, (place.buffer,), options))
         return Recorded(recorder, place.buffer, place)
 
@@ -294,9 +295,11 @@ def _result(
     shared = _shared(result, found)
     if shared is not None:
         return Recorded(recorder, result, shared)
-    place = recorder.place(_array(function, result))
+    place = recorder.place(_array(function, result), constant=function in FILLED and result.ndim == 0)
     if function in FILLED:
         recorder.add(np.copyto, place.buffer, FILLED[function])
+    elif function is np.dot and not options:  # an output that is given by name costs half as much as the product
+        recorder.add(function, *args, place.buffer)
     elif function in WITH_OUT and result.dtype != np.float16:  # with out= its means are taken in float16 itself
         recorder.add(function, *args, **options, out=place.buffer)
     else:
@@ -336,11 +339,15 @@ def _with_out(method: str, call: Any, raw: list[Any], targets: Any, options: dic
 
 
 def _strong(raw: list[Any]) -> list[Any]:
-    """Python numbers beside floating arrays of one dtype as arrays of it, which NumPy would make of them each time."""
+    """Python numbers beside arrays of one dtype as arrays of it, which NumPy would make of them each time."""
     dtypes = {x.dtype for x in raw if isinstance(x, np.ndarray)}
-    if len(dtypes) != 1 or (dtype := dtypes.pop()).kind != "f":
-        return raw
-    return [np.asarray(x, dtype) if type(x) in (int, float) and math.isfinite(x) else x for x in raw]
+    dtype = dtypes.pop() if len(dtypes) == 1 else None
+    if dtype is not None and dtype.kind == "f":
+        return [np.asarray(x, dtype) if type(x) in (int, float) and math.isfinite(x) else x for x in raw]
+    if dtype is not None and dtype.kind == "i":  # a comparison may be with a number that the dtype does not hold
+        most = np.iinfo(dtype).max
+        return [np.asarray(x, dtype) if type(x) is int and -most <= x <= most else x for x in raw]
+    return raw
 
 
 def _require_recorded(target: Any) -> None:
@@ -349,6 +356,11 @@ def _require_recorded(target: Any) -> None:
         raise Refused("a recorded array is written to an array that is not recorded")
     if not target.memory.ours:
         raise Refused("an input or a state is written to in place; compute a new array and assign it")
+    target.memory.constant = False
+
+
+def _is_constant(x: Any) -> bool:
+    return x.memory.constant if isinstance(x, Recorded) else type(x) in (bool, int, float)
 
 
 def _raw(x: Any, found: list[Recorded] | None = None) -> Any:

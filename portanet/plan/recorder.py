@@ -34,18 +34,20 @@ class Memory:
     Attributes:
         ours: the recording made it, and may write to it; otherwise it is an input or a state.
         fresh: it is other memory in each replay.
+        constant: what is in it depends on nothing that a replay may change, and nothing has been written to it since.
     """
 
-    __slots__ = ("buffer", "fresh", "ours", "recorder")
+    __slots__ = ("buffer", "constant", "fresh", "ours", "recorder")
 
     def __init__(self, recorder: Recorder, buffer: Any, ours: bool, fresh: bool = False) -> None:
         self.recorder = recorder
         self.buffer = buffer
         self.ours = ours
         self.fresh = fresh
+        self.constant = False
 
     def __del__(self) -> None:
-        if self.ours and not self.fresh:
+        if self.ours and not self.fresh and not self.constant:
             self.recorder.spare[form_of(self.buffer)].append(self.buffer)
 
 
@@ -70,6 +72,7 @@ class Recorder:
         self.committed = ""
         self._effects = 0  # where among the calls the first with an effect stands
         self._moves: list[tuple[int, Memory, Any]] = []
+        self._constants: list[tuple[int, Memory]] = []
         self.made: list[Any] = []  # weak references to the arrays of the recording
         self.fresh: dict[int, Fresh] = {}
 
@@ -77,17 +80,25 @@ class Recorder:
         """Write down a call that has been made."""
         self.calls.append((function, args, options))
 
-    def place(self, value: Any) -> Memory:
-        """Memory for a result that was computed just now, holding it: spare memory of its form, or its own."""
+    def place(self, value: Any, constant: bool = False) -> Memory:
+        """Memory for a result that was computed just now, holding it: spare memory of its form, or its own.
+
+        The next call is taken to be the one that writes it there. Where it is ``constant``, no replay makes that call
+        unless somebody writes to the memory later on.
+        """
         value = np.asarray(value)
-        spare = self.spare.get(form_of(value))
+        spare = None if constant else self.spare.get(form_of(value))
         if spare:
             buffer = spare.pop()
             np.copyto(buffer, value)
         else:
             # A view, such as a reshaped copy is, must not stand for new memory.
             buffer = value if value.base is None and value.flags.writeable else value.copy("K")
-        return Memory(self, buffer, True)
+        memory = Memory(self, buffer, True)
+        if constant:
+            memory.constant = True
+            self._constants.append((len(self.calls), memory))
+        return memory
 
     def anew(self, result: Any) -> tuple[Fresh, Memory]:
         """A large result as one that each replay makes in other memory."""
@@ -138,13 +149,14 @@ class Recorder:
         """The calls ready to be made, before and from the first effect on; and where arrays that moved are now, by the
         identity of the array in the recording. The arrays ``kept`` are read after the last call."""
         moved: dict[int, Any] = {}
-        needless = set()
+        needless = {index for index, memory in self._constants if memory.constant}
         bases = {id(x.base) for call in self.calls for x in _arrays(call[1:]) if x.base is not None}
         for index, memory, target in self._moves:
             value = self.calls[index][1][1]
             whole = (
                 memory.ours
                 and not memory.fresh
+                and not memory.constant
                 and value is memory.buffer
                 and id(value) not in bases
                 and id(value) not in moved
@@ -179,6 +191,7 @@ class Recorder:
 
     def _bound(self, call: Call, moved: dict[int, Any]) -> Callable[[], Any]:
         function, args, options = call
+        function = getattr(function, "_implementation", function)  # without asking each argument for its protocol
         found = _arrays((args, options))
         if any([id(owner_of(x)) in self.fresh for x in found]):
             return functools.partial(called, function, self.placed(args, moved), self.placed(options, moved))

@@ -12,6 +12,7 @@ import pytest
 
 import portanet
 from portanet import optim
+from portanet.kernels.numpy import _numba
 from portanet.kernels.numpy import optim as in_place
 from portanet.library import to_numpy
 from portanet.optim.ownership import alone
@@ -37,10 +38,23 @@ def named(case):
     return f"{case[0]}-{case[1]}"
 
 
+def without_numba(monkeypatch):
+    monkeypatch.setattr(_numba, "is_at_hand", lambda: False)
+
+
+def with_numba(monkeypatch):
+    """Every step by a compiled loop, in many portions."""
+    pytest.importorskip("numba")
+    for name, value in {"PATIENCE": 0, "SHORT": 0, "PORTION": 1 << 12}.items():
+        monkeypatch.setattr(_numba, name, value)
+
+
 @pytest.mark.parametrize("dtype", ("float32", "float64"))
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("case", CASES, ids=named)
-def test_a_step_in_place_is_the_rule_bit_by_bit(case, shape, dtype):
+@pytest.mark.parametrize("way", (without_numba, with_numba))
+def test_a_step_in_place_is_the_rule_bit_by_bit(way, case, shape, dtype, monkeypatch):
+    way(monkeypatch)
     name, options = case
     kind = RULES[name][0]
     rng = numpy.random.default_rng(3)
@@ -142,6 +156,62 @@ def test_a_gpus_steps_new_and_in_place_and_by_numbers_on_the_device_are_one(case
             numpy.testing.assert_allclose(*[to_numpy(xp.astype(x, xp.float64)) for x in (launched, new)], **near)
         if "16" not in dtype:
             numpy.testing.assert_array_equal(to_numpy(new), to_numpy(as_array(xp, by_rule)))
+
+
+def test_numba_is_asked_only_when_as_much_has_been_done_without_it(monkeypatch):
+    pytest.importorskip("numba")
+    used = []
+    monkeypatch.setattr(_numba, "compiled", lambda function: lambda p, g, lr: used.append((len(p), lr)))
+    monkeypatch.setattr(_numba, "PATIENCE", 10_000)
+    loop = _numba.Loop(lambda p, g, lr: None)
+    arrays = [numpy.zeros(4096, "float32"), numpy.ones(4096, "float32")]
+    assert [loop.over(arrays, [0.1]) for _ in range(5)] == [False, False, False, True, True]
+    assert used == [(4096, numpy.float32(0.1))] * 2 and type(used[0][1]) is numpy.float32
+    assert not loop.over([x[:8] for x in arrays], [0.1])  # too little for a call
+    assert not loop.over([arrays[0], arrays[1].astype("float64")], [0.1])
+    assert not loop.over([numpy.zeros((4096, 2), "float32")[:, 0], arrays[1]], [0.1])
+    monkeypatch.setattr(_numba, "compiled", lambda function: None)  # installed, but older than NumPy
+    assert not loop.over(arrays, [0.1])
+    monkeypatch.setattr(_numba, "is_at_hand", lambda: False)
+    assert not loop.over(arrays, [0.1])
+
+
+def test_what_is_not_a_number_stays_so_in_a_compiled_loop(monkeypatch):
+    with_numba(monkeypatch)
+    special = numpy.asarray([0.0, -0.0, numpy.inf, -numpy.inf, numpy.nan, 1e-45, 3e38, -1.0], "float32")
+    everything = [numpy.ravel(x) for x in numpy.meshgrid(*[special] * 4)]
+    for name, options in CASES:
+        results = []
+        for at_hand in (False, True):
+            monkeypatch.setattr(_numba, "is_at_hand", lambda found=at_hand: found)
+            p, g, m, v = [x.copy() for x in everything]
+            state = {"step": 3, "exp_avg": m, "exp_avg_sq": v, "max_exp_avg_sq": v[::-1].copy(), "momentum_buffer": m}
+            kind = RULES[name][0]
+            optimizer = kind([portanet.tensor([1.0], requires_grad=True)], **options)
+            with numpy.errstate(all="ignore"):
+                assert getattr(in_place, name)(p, g, state, **optimizer._options(optimizer.param_groups[0]))
+            results.append((p, *state.values()))
+        for one, other in zip(*results, strict=True):
+            numpy.testing.assert_array_equal(one, other)
+            numpy.testing.assert_array_equal(numpy.signbit(one)[one == 0], numpy.signbit(other)[other == 0])
+
+
+def test_steps_of_several_parameters_are_done_at_the_end_of_the_whole_step(monkeypatch):
+    with_numba(monkeypatch)
+    rng = numpy.random.default_rng(5)
+    start = [rng.normal(size=shape).astype("float32") for shape in ((300, 200), (7,), (50_000,))]
+    results = []
+    for at_hand in (False, True):
+        monkeypatch.setattr(_numba, "is_at_hand", lambda found=at_hand: found)
+        with portanet.use_backend("numpy"):
+            ps = [portanet.tensor(x, requires_grad=True) for x in start]
+            optimizer = optim.Adam(ps, lr=0.1)
+            for _ in range(4):
+                optimizer.zero_grad()
+                sum([portanet.sum(p * p) for p in ps]).backward()
+                optimizer.step()
+            results.append([p.tolist() for p in ps])
+    assert results[0] == results[1]
 
 
 def test_every_kernel_in_place_is_tested_here():

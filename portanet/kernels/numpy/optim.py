@@ -2,16 +2,19 @@
 
 Each does what the rule of its name does, bit by bit, and returns whether it could: the first step is the rule's.
 Not in threads: calls this short leave each waiting for the interpreter, while BLAS's threads still look for work.
+A loop that Numba compiles takes a single pass over memory, in threads; see `_numba` for where that is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from portanet.kernels.numpy._memory import space_for
+from portanet.kernels.numpy._numba import Loop
 
 BLOCK = 1 << 15  # elements: with what it is computed from and in, a block stays within the second-level cache
 
@@ -35,6 +38,15 @@ def sgd_update_(
         p -= lr * g
         return True
 
+    arrays = [p, g, state["momentum_buffer"] if momentum else None]
+    sign = -1.0 if maximize else None
+    if momentum:
+        numbers = [momentum, 1 - dampening if dampening else None, momentum if nesterov else None]
+    else:
+        numbers = [None, None, None]
+    if _sgd.over(arrays, [lr, sign, weight_decay or None, *numbers]):
+        return True
+
     def update(s: Any, t: Any, p: Any, g: Any, b: Any = None) -> None:
         g = np.negative(g, out=t) if maximize else g
         if weight_decay:
@@ -45,8 +57,25 @@ def sgd_update_(
             g = np.add(g, np.multiply(momentum, b, out=s), out=t) if nesterov else b
         np.subtract(p, np.multiply(lr, g, out=s), out=p)
 
-    _in_blocks(update, p, g, *([state["momentum_buffer"]] if momentum else []))
+    _in_blocks(update, *[x for x in arrays if x is not None])
     return True
+
+
+@Loop
+def _sgd(p: Any, g: Any, b: Any, lr: Any, sign: Any, decay: Any, kept: Any, share: Any, ahead: Any) -> None:
+    for i in range(p.size):
+        d = g[i]
+        if sign is not None:
+            d = sign * d
+        if decay is not None:
+            d = d + decay * p[i]
+        if b is not None:
+            if share is None:
+                b[i] = b[i] * kept + d
+            else:
+                b[i] = b[i] * kept + share * d
+            d = b[i] if ahead is None else d + ahead * b[i]
+        p[i] = p[i] - lr * d
 
 
 def adam_update_(
@@ -69,12 +98,19 @@ def adam_update_(
     root = (1 - beta2**t) ** 0.5
     rate, floor = lr / (1 - beta1**t) * root, eps * root
 
+    arrays = [p, g, state["exp_avg"], state["exp_avg_sq"], state["max_exp_avg_sq"] if amsgrad else None]
+    sign = -1.0 if maximize else None
+    shrink = 1 - lr * weight_decay if weight_decay and decoupled_weight_decay else None
+    decay = weight_decay if weight_decay and not decoupled_weight_decay else None
+    if _adam.over(arrays, [beta1, 1 - beta1, beta2, 1 - beta2, rate, floor, sign, shrink, decay]):
+        return True
+
     def update(s: Any, t: Any, p: Any, g: Any, m: Any, v: Any, u: Any = None) -> None:
         g = np.negative(g, out=t) if maximize else g
-        if weight_decay and decoupled_weight_decay:
-            np.multiply(p, 1 - lr * weight_decay, out=p)
-        elif weight_decay:
-            g = np.add(g, np.multiply(weight_decay, p, out=s), out=t)
+        if shrink is not None:
+            np.multiply(p, shrink, out=p)
+        elif decay is not None:
+            g = np.add(g, np.multiply(decay, p, out=s), out=t)
         np.multiply(m, beta1, out=m)
         np.add(m, np.multiply(1 - beta1, g, out=s), out=m)
         np.multiply(v, beta2, out=v)
@@ -86,9 +122,30 @@ def adam_update_(
         np.divide(np.multiply(rate, m, out=t), s, out=s)
         np.subtract(p, s, out=p)
 
-    names = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
-    _in_blocks(update, p, g, *[state[name] for name in names])
+    _in_blocks(update, *[x for x in arrays if x is not None])
     return True
+
+
+@Loop
+def _adam(
+    p: Any, g: Any, m: Any, v: Any, u: Any,
+    beta1: Any, rest1: Any, beta2: Any, rest2: Any, rate: Any, floor: Any, sign: Any, shrink: Any, decay: Any,
+) -> None:  # fmt: skip
+    for i in range(p.size):
+        d, x = g[i], p[i]
+        if sign is not None:
+            d = sign * d
+        if shrink is not None:
+            x = x * shrink
+        if decay is not None:
+            d = d + decay * x
+        m[i] = m[i] * beta1 + rest1 * d
+        v[i] = v[i] * beta2 + d * d * rest2
+        w = v[i]
+        if u is not None:
+            w = u[i] if u[i] >= w or u[i] != u[i] else w  # nan, as NumPy's maximum, where either is
+            u[i] = w
+        p[i] = x - rate * m[i] / (math.sqrt(w) + floor)
 
 
 def _in_blocks(update: Callable[..., None], *arrays: Any) -> None:

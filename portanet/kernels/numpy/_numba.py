@@ -1,0 +1,84 @@
+"""Loops that Numba compiles, where it is installed: one pass over memory in place of one for each of NumPy's calls.
+
+Numba takes a quarter of a second to import and half a second to compile a loop, or a third of one to find it on the
+disk, where it keeps what it compiled. So a loop is compiled only when about as long has been spent without it: who has
+little to do never waits. Both ways give the same bits, for Numba neither reorders sums nor joins a product and a sum to
+one rounding unless it is told to; which way is taken is therefore no one's business but the clock's.
+
+A compiled loop lets go of the interpreter. It is spread over threads by `portanet.threads`, like all other work here,
+and not by Numba, whose threads would compete with those of BLAS.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from portanet import threads
+
+PATIENCE = 1 << 26  # numbers that a loop's work is done on without it before it is compiled: some tenths of a second
+SHORT = 1 << 10  # numbers: up to so many NumPy's own calls cost no more than the call of a compiled loop
+PORTION = 1 << 17  # numbers, a tenth of a millisecond of work or two, that are worth a thread
+
+
+class Loop:
+    """A function of arrays with one axis, and numbers after them, that loops over all elements.
+
+    ``None`` in place of an array or a number is another function to Numba, without the lines that ask for it.
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self.function = function
+        self.done = 0  # on how many numbers the work was done without it
+
+    def over(self, arrays: list[Any], numbers: list[float | None]) -> bool:
+        """Do it in place, on arrays of one size (the first is none that may be missing); returns whether it was done."""
+        first = arrays[0]
+        if first.size <= SHORT or not is_at_hand():
+            return False
+        if self.done < PATIENCE:
+            self.done += first.size
+            return False
+        given = [x for x in arrays if x is not None]
+        if first.dtype.char not in "fd" or not all([x.flags.carray and x.dtype == first.dtype for x in given]):
+            return False
+        loop = compiled(self.function)
+        if loop is None:
+            return False
+        flat = [None if x is None else x.reshape(-1) for x in arrays]
+        own = [None if number is None else first.dtype.type(number) for number in numbers]  # as NumPy takes them
+
+        def work(i: int, j: int) -> None:
+            loop(*[None if x is None else x[i:j] for x in flat], *own)
+
+        threads.spread_later(work, first.size, first.size // PORTION, step=16)
+        return True
+
+
+@functools.cache
+def is_at_hand() -> bool:
+    """Whether Numba is installed and not switched off, by NUMBA_DISABLE_JIT=1; it is not imported for that."""
+    import importlib.util
+    import os
+
+    return importlib.util.find_spec("numba") is not None and os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+
+
+@functools.cache
+def compiled(function: Callable[..., None]) -> Callable[..., None] | None:
+    """The function as Numba compiles it, for each combination of data types and missing arguments when it is met.
+
+    None where Numba cannot be imported, as when it is older than NumPy.
+    """
+    import importlib
+
+    try:
+        numba: Any = importlib.import_module("numba")
+    except ImportError:
+        return None
+    how: dict[str, Any] = {"nogil": True, "error_model": "numpy"}  # by which 1 / 0 is infinite
+    try:
+        return numba.njit(cache=True, **how)(function)
+    except RuntimeError:  # there is no folder that it may keep what it compiled in
+        return numba.njit(**how)(function)
