@@ -82,9 +82,10 @@ __version__ = "0.1.0"
 __array_api_version__ = "2025.12"
 
 __all__ = [
-    "DType", "OutOfMemoryError", "Tensor", "TransferError", "__array_api_version__", "__array_namespace_info__", "__version__", "autograd",
-    "available_backends", "backend", "data", "enable_grad", "get_backend", "get_default_dtype", "inference_mode",
-    "load", "manual_seed", "metrics", "nn", "no_grad", "optim", "rand", "randint", "randn", "random", "randperm",
-    "save", "set_backend", "set_default_dtype", "testing", "training", "transfers", "use_backend",
+    "DType", "OutOfMemoryError", "Tensor", "TransferError", "__array_api_version__", "__array_namespace_info__",
+    "__version__", "autograd", "available_backends", "backend", "data", "enable_grad", "get_backend",
+    "get_default_dtype", "inference_mode", "load", "manual_seed", "metrics", "nn", "no_grad", "optim", "rand",
+    "randint", "randn", "random", "randperm", "save", "set_backend", "set_default_dtype", "testing", "training",
+    "transfers", "use_backend",
 ]  # fmt: skip
 __all__ += _namespace.__all__

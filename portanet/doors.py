@@ -30,7 +30,18 @@ ADVICE = {
 
 
 class TransferError(RuntimeError):
-    """A copy between host and device, or a read that waits for the device, where `transfers` forbids it."""
+    """A copy between host and device, or a read that waits for the device, where `transfers` forbids it.
+
+    >>> import portanet
+    >>> with portanet.use_backend("array_api_strict:device1"):  # it pretends to be a device
+    ...     x = portanet.ones(2)
+    ...     try:
+    ...         with portanet.transfers("forbid"):
+    ...             x.tolist()
+    ...     except portanet.TransferError as problem:
+    ...         print(str(problem)[:63])
+    transfers are forbidden here, but to host: Tensor.tolist, float
+    """
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ class Transfers:
         for event in self.events:
             key = (event.direction, event.what, event.layer, f"{event.file}:{event.line}")
             groups.setdefault(key, []).append(event.bytes)
-        rows = [("times", "bytes", "direction", "by", "layer", "line")]
+        rows: list[tuple[str, ...]] = [("times", "bytes", "direction", "by", "layer", "line")]
         rows += [(str(len(sizes)), size_text(sum(sizes)), *key) for key, sizes in groups.items()]
         widths = [max([len(row[i]) for row in rows]) for i in range(len(rows[0]))]
         lines = ["  ".join([cell.ljust(width) for cell, width in zip(row, widths, strict=True)]) for row in rows]

@@ -51,6 +51,8 @@ def exhausted(name: str, problem: BaseException, libraries: Iterable[Any]) -> Ou
     asked, library = max(told, key=operator.itemgetter(0))
     problem.__traceback__ = problem.__cause__ = problem.__context__ = None
     place = whereabouts()
+    if place.operation.startswith("backward of") and not name.startswith("backward of"):
+        name = f"{name}, {place.operation}"
     use = library.memory_in_use()
     held = "" if use is None else f" {size_text(use[0])} of {size_text(use[1])} are in use."
     size = size_text(asked) if asked else "more"

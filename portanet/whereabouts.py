@@ -50,10 +50,10 @@ def whereabouts() -> Whereabouts:
                 operation = operation or called
         if not code.co_filename.startswith(PACKAGE):
             user = user or frame
+        elif code.co_name == "_pass_back":
+            operation = operation or f"backward of {frame.f_locals['rule'].name}"
         elif user is None:
             called = code.co_qualname
-            if code.co_name == "_pass_back" and not operation:
-                operation = f"backward of {frame.f_locals['rule'].name}"
         frame = frame.f_back
     file, line = ("", 0) if user is None else (user.f_code.co_filename, user.f_lineno)
     return Whereabouts(_name(modules), (operation or called).replace("Reading.", "Tensor."), file, line)

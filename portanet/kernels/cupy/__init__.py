@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cupy
-
 from portanet.kernels.cupy.memory import *  # noqa: F403
 from portanet.kernels.cupy.random import *  # noqa: F403
 from portanet.kernels.cupy.toolkit import *  # noqa: F403

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from importlib import metadata
 
@@ -9,7 +10,7 @@ import cupy
 
 __all__ = ["unavailable"]
 
-# What a file of the toolkit is needed for, its name for cuda.pathfinder, and what is loaded only with a GPU at hand.
+# The names that cuda.pathfinder has for what pip's extras of portanet bring, and what each is needed for.
 LIBRARIES = (
     ("nvrtc", "the compiler of kernels"),
     ("cublasLt", "products of matrices"),
@@ -59,8 +60,7 @@ def _gpu() -> str | None:
 
 def _toolkit() -> str | None:
     # As CuPy itself looks for them: Python's packages, conda, the system, CUDA_PATH.
-    from cuda import pathfinder
-
+    pathfinder = importlib.import_module("cuda.pathfinder")
     for name, purpose in LIBRARIES:
         if _fails(pathfinder.load_nvidia_dynamic_lib, name):
             return f"lacks a part of the CUDA toolkit, {name} ({purpose}); {_install()}"
