@@ -53,7 +53,10 @@ from portanet.backend import (
 )
 from portanet.compiled import CompiledStep as CompiledStep
 from portanet.compiled import compile as compile
+from portanet.doors import TransferError as TransferError
+from portanet.doors import transfers as transfers
 from portanet.dtypes import DType as DType
+from portanet.memory import OutOfMemoryError as OutOfMemoryError
 from portanet.namespace import *  # noqa: F403
 from portanet.namespace import __array_namespace_info__ as __array_namespace_info__
 from portanet.precision import get_float32_matmul_precision as get_float32_matmul_precision
@@ -81,10 +84,10 @@ __version__ = "0.1.0"
 __array_api_version__ = "2025.12"
 
 __all__ = [
-    "DType", "Tensor", "__array_api_version__", "__array_namespace_info__", "__version__", "autograd",
-    "available_backends", "backend", "data", "enable_grad", "get_backend", "get_default_dtype",
-    "get_float32_matmul_precision", "inference_mode", "load", "manual_seed", "metrics", "nn", "no_grad", "optim",
-    "rand", "randint", "randn", "random", "randperm", "save", "set_backend", "set_default_dtype",
-    "set_float32_matmul_precision", "testing", "training", "use_backend",
+    "DType", "OutOfMemoryError", "Tensor", "TransferError", "__array_api_version__", "__array_namespace_info__",
+    "__version__", "autograd", "available_backends", "backend", "data", "enable_grad", "get_backend",
+    "get_default_dtype", "get_float32_matmul_precision", "inference_mode", "load", "manual_seed", "metrics", "nn",
+    "no_grad", "optim", "rand", "randint", "randn", "random", "randperm", "save", "set_backend", "set_default_dtype",
+    "set_float32_matmul_precision", "testing", "training", "transfers", "use_backend",
 ]  # fmt: skip
 __all__ += _namespace.__all__

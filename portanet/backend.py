@@ -35,6 +35,8 @@ KNOWN = {
     "array_api_strict": ("array_api_strict", "array-api-strict"),
     "dpnp": ("dpnp", "dpnp intel-opencl-rt"),
 }
+# what else there is to know about that
+HINTS = {"cupy": " (or 'portanet[cuda12]', where the driver is not yet that of CUDA 13: nvidia-smi tells)"}
 
 
 @dataclass(frozen=True)
@@ -236,16 +238,23 @@ def load(name: str | Any) -> Library:
 def _imported(name: str, module: str, package: str) -> ModuleType:
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError as problem:
-        if name not in KNOWN:
+    except ImportError as problem:
+        missing = getattr(problem, "name", None)
+        itself = isinstance(problem, ModuleNotFoundError) and (missing is None or missing in {name, *module.split(".")})
+        if name not in KNOWN and itself:
             known = ", ".join(sorted(KNOWN))
             raise ValueError(
                 f"backend {name!r} is not known; known are auto, {known}, or the name of an importable module that "
                 "conforms to the Array API standard."
             ) from problem
-        raise ImportError(f"backend {name!r} is not installed; install it with: pip install '{package}'") from problem
-    except ImportError as problem:
-        raise ImportError(f"backend {name!r} is installed but does not import: {problem}") from problem
+        line = f"pip install '{package}'{HINTS.get(name, '')}"
+        if itself:
+            raise ImportError(f"backend {name!r} is not installed; install it with: {line}") from problem
+        # Some libraries wrap the cause in a page of advice for all cases.
+        cause = str(problem.__cause__ or problem).strip().partition("\n")[0]
+        raise ImportError(
+            f"backend {name!r} is installed but does not import: {cause}; uninstall it and install it anew with: {line}"
+        ) from problem
 
 
 def _conforming(namespace: Any, name: str) -> Any:

@@ -180,6 +180,7 @@ class Captured:
             self.capture.begin()
 
     def _bring_home(self) -> None:
+        """Record that what the step gave to its state comes to the places of that."""
         away = [k for k, t in enumerate(self.state.tensors) if t._raw is not self.homes[k]]
         for k in away:
             self._require_free(k, False)
@@ -302,7 +303,12 @@ class Captured:
         for leaf, grad in grads:  # copies: a rule may keep a gradient, and the next launch writes to this one
             leaf.grad = None if grad is None else Tensor(self.xp.copy(grad))
         optimizer._step()
-        self._bring_home()
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                home = self.homes[self.homed[id(p)]]
+                if p._raw is not home:
+                    self.xp.copy_into(home, p._raw)
+                    p._raw = home
 
     def _shift(self) -> int:
         """How many blocks of random words were drawn since the recording; they move on by those of one step."""

@@ -11,13 +11,14 @@ import importlib.util
 import re
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy
 
-from portanet import dtypes
+from portanet import doors, dtypes, memory
 from portanet.dtypes import DType
 from portanet.kernels import generic
+from portanet.memory import OutOfMemoryError
 
 
 class _DTypes(dict[Any, DType]):
@@ -68,6 +69,8 @@ class Library:
             found = _bound(getattr(generic, plain, None), self)
         if found is None:
             raise AttributeError(f"{self.library_name} has no function {name!r}, and kernels/generic defines none.")
+        if name in doors.DOORS and self.library_name != HOST:
+            found = doors.DOORS[name](found)
         setattr(self, name, found)
         return found
 
@@ -237,6 +240,13 @@ def device_of(raw: Any) -> Any:
 
 def to_device(raw: Any, device: Any) -> Any:
     """A raw array of the same library, on ``device``."""
+    moved = _to_device(raw, device)
+    if doors.watching:
+        doors.carried(raw, moved)
+    return moved
+
+
+def _to_device(raw: Any, device: Any) -> Any:
     import array_api_compat
 
     return array_api_compat.to_device(raw, namespace_of(raw).device(device))
@@ -247,6 +257,15 @@ def to_numpy(raw: Any) -> Any:
     if isinstance(raw, (numpy.ndarray, numpy.generic)):
         return numpy.asarray(raw)
     return numpy.asarray(namespace_of(raw).to_host(raw))
+
+
+def item(raw: Any) -> Any:
+    """The one element of a raw array as a Python number."""
+    return doors.read(_item, raw)
+
+
+def _item(raw: Any) -> Any:
+    return to_numpy(raw).item()
 
 
 def text(raw: Any, indent: str) -> str:
@@ -261,13 +280,20 @@ def move(raw: Any, library: Library, device: Any = None) -> Any:
     if source is library:
         return raw if device is None or device_of(raw) == device else to_device(raw, device)
     try:
-        moved = library.from_dlpack(raw)
-        if namespace_of(moved) is not library:  # dpnp hands host memory back as a NumPy array
-            raise TypeError(f"{library.library_name} left the array where it was")
-        return moved if device is None or device_of(moved) == device else to_device(moved, device)
+        moved = _shared(raw, library, device)
     except Exception:  # each library refuses in its own words: a foreign device, read-only memory, an unknown type
         dtype = library.raw_dtype(source.dtype_of(raw.dtype))
         return library.asarray(to_numpy(raw), dtype=dtype, device=device, copy=True)
+    if doors.watching:
+        doors.carried(raw, moved)
+    return moved
+
+
+def _shared(raw: Any, library: Library, device: Any) -> Any:
+    moved = library.from_dlpack(raw)
+    if namespace_of(moved) is not library:  # dpnp hands host memory back as a NumPy array
+        raise TypeError(f"{library.library_name} left the array where it was")
+    return moved if device is None or device_of(moved) == device else _to_device(moved, device)
 
 
 def require_same(name: str, a: Any, b: Any) -> None:
@@ -280,8 +306,24 @@ def require_same(name: str, a: Any, b: Any) -> None:
         )
 
 
+def explain(name: str, values: Any, problem: Exception) -> NoReturn:
+    """Raise a library's error, which is being handled, in terms of what portanet's caller did."""
+    found: Exception | None = None
+    try:
+        found = explained(name, values, problem)
+        if found is problem:
+            raise
+        raise found from problem
+    finally:
+        # An error that its own frames hold keeps all their arrays until the garbage collector comes.
+        del found, problem
+
+
 def explained(name: str, values: Any, problem: Exception) -> Exception:
     """A library's error in terms of what portanet's caller did; ``problem`` itself where there is no better."""
+    exhausted = out_of_memory(name, problem)
+    if exhausted is not None:
+        return exhausted
     arrays = [value for value in values if type(value) in libraries]
     devices = [device_of(array) for array in arrays]
     for device in devices[1:]:
@@ -294,9 +336,25 @@ def explained(name: str, values: Any, problem: Exception) -> Exception:
     return problem
 
 
+def out_of_memory(name: str, problem: BaseException) -> OutOfMemoryError | None:
+    """``problem`` as an `OutOfMemoryError` of the operation ``name``, if some library in use says so by it."""
+    return memory.exhausted(name, problem, list(_library_of_namespace.values()))
+
+
+def relieve(name: str, problem: MemoryError) -> NoReturn:
+    """Raise an error of memory, which is being handled, without the frames it came up through and what they hold."""
+    try:
+        raise out_of_memory(name, problem) or problem
+    finally:
+        del problem  # see `explain`
+
+
 def as_numpy(raw: Any, dtype: Any, copy: bool | None) -> Any:
     """What numpy.asarray makes of a raw array by its library's own rules: a device array refuses here."""
-    return numpy.array(raw, dtype=dtype, copy=copy)
+    made = numpy.array(raw, dtype=dtype, copy=copy)
+    if doors.watching:
+        doors.carried(raw, made)
+    return made
 
 
 def kind_of(obj: Any) -> str:

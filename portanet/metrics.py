@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from portanet.backend import get_backend
+from portanet.doors import read
 from portanet.library import is_array, namespace_of, require_same
 from portanet.namespace.creation import asarray
 from portanet.tensor import Tensor
@@ -38,7 +39,7 @@ def accuracy(prediction: Any, target: Any) -> float:
     """
     xp, prediction, target = _pair("accuracy", prediction, target)
     chosen, target = _classes("accuracy", xp, prediction, target)
-    return int(xp.count_nonzero(chosen == target)) / math.prod(target.shape)
+    return read(int, xp.count_nonzero(chosen == target)) / math.prod(target.shape)
 
 
 def top_k_accuracy(prediction: Any, target: Any, k: int = 5) -> float:
@@ -76,7 +77,7 @@ def top_k_accuracy(prediction: Any, target: Any, k: int = 5) -> float:
     ahead = ~(prediction <= own) | ((prediction == own) & (places < column))
     rank = xp.count_nonzero(ahead, axis=1)
     hit = (rank < k) & (xp.reshape(own, (-1,)) == xp.reshape(own, (-1,)))
-    return int(xp.count_nonzero(hit)) / target.shape[0]
+    return read(int, xp.count_nonzero(hit)) / target.shape[0]
 
 
 def confusion_matrix(prediction: Any, target: Any, num_classes: int | None = None) -> Tensor:
@@ -107,7 +108,7 @@ def confusion_matrix(prediction: Any, target: Any, num_classes: int | None = Non
     chosen, target = _classes(name, xp, prediction, target)
     count = num_classes
     if count is None:
-        count = prediction.shape[1] if scored else 1 + max(int(xp.max(chosen)), int(xp.max(target)))
+        count = prediction.shape[1] if scored else 1 + max(read(int, xp.max(chosen)), read(int, xp.max(target)))
     for what, classes in (("prediction", chosen), ("target", target)):
         _within(f"{name}: {what}", xp, classes, count)
     # Counted as wide as the backend can: small dtypes would wrap in rows * count.
@@ -134,7 +135,7 @@ def mean_squared_error(prediction: Any, target: Any) -> float:
     """
     xp, prediction, target = _numbers("mean_squared_error", prediction, target)
     difference = prediction - target
-    return float(xp.mean(difference * difference))
+    return read(float, xp.mean(difference * difference))
 
 
 def mean_absolute_error(prediction: Any, target: Any) -> float:
@@ -153,7 +154,7 @@ def mean_absolute_error(prediction: Any, target: Any) -> float:
     1.0
     """
     xp, prediction, target = _numbers("mean_absolute_error", prediction, target)
-    return float(xp.mean(xp.abs(prediction - target)))
+    return read(float, xp.mean(xp.abs(prediction - target)))
 
 
 def r2_score(prediction: Any, target: Any) -> float:
@@ -190,7 +191,7 @@ def r2_score(prediction: Any, target: Any) -> float:
     constant = xp.max(target, axis=0) == xp.min(target, axis=0)
     ones, zeros = xp.ones_like(rest), xp.zeros_like(rest)
     without = xp.where(rest == zeros, ones, zeros)
-    return float(xp.mean(xp.where(constant, without, ones - rest / xp.where(constant, ones, spread))))
+    return read(float, xp.mean(xp.where(constant, without, ones - rest / xp.where(constant, ones, spread))))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -238,7 +239,7 @@ def _classes(name: str, xp: Any, prediction: Any, target: Any) -> tuple[Any, Any
 
 
 def _within(what: str, xp: Any, classes: Any, count: int) -> None:
-    low, high = int(xp.min(classes)), int(xp.max(classes))
+    low, high = read(int, xp.min(classes)), read(int, xp.max(classes))
     if low < 0 or high >= count:
         raise ValueError(f"{what} has class {low if low < 0 else high}, and there are classes 0 to {count - 1}.")
 

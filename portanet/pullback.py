@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from portanet.library import as_array, libraries, namespace_of, require_same
+from portanet.memory import OutOfMemoryError
 from portanet.reading import Reading
 from portanet.tape import Form, Node, Output, recording, walk
 
@@ -37,6 +38,8 @@ def pull_back(
                 g = library.conj(g)
             found[node] = make(g)
         return found
+    except OutOfMemoryError as problem:
+        raise problem.with_traceback(None)  # the frames of the walk hold gradients  # noqa: B904
     finally:
         recording.reset(token)
 

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from portanet import doors
 from portanet import library as lib
 from portanet.dtypes import DType
 from portanet.library import libraries, namespace_of, require_same
@@ -81,7 +82,7 @@ class Reading:
         """The single element as a Python number."""
         if self.size != 1:
             raise ValueError(f"item() needs exactly one element, this has shape {self.shape}; use tolist().")
-        return lib.to_numpy(self._raw).item()
+        return lib.item(self._raw)
 
     def numpy(self) -> Any:
         """The elements as a NumPy array, copied from the device where needed. Raises where a gradient would be lost."""
@@ -109,6 +110,8 @@ class Reading:
         copy: bool | None = None,
     ) -> Any:
         self._refuse_to_lose_gradient("DLPack export")
+        if doors.watching and dl_device is not None and int(dl_device[0]) in doors.HOST_KINDS:
+            doors.leaves(self._raw)
         given = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
         return self._raw.__dlpack__(**{name: value for name, value in given.items() if value is not None})
 
@@ -116,19 +119,19 @@ class Reading:
         return self._raw.__dlpack_device__()
 
     def __bool__(self) -> bool:
-        return bool(self._raw)
+        return doors.read(bool, self._raw)
 
     def __int__(self) -> int:
-        return int(self._raw)
+        return doors.read(int, self._raw)
 
     def __float__(self) -> float:
-        return float(self._raw)
+        return doors.read(float, self._raw)
 
     def __complex__(self) -> complex:
-        return complex(self._raw)
+        return doors.read(complex, self._raw)
 
     def __index__(self) -> int:
-        return operator.index(self._raw)
+        return doors.read(operator.index, self._raw)
 
     def __len__(self) -> int:
         if self.ndim == 0:
@@ -157,6 +160,8 @@ def raw_key(key: Any, raw: Any) -> Any:
         return tuple([raw_key(entry, raw) for entry in key])
     if isinstance(key, Reading):
         key = key._raw
+        if doors.watching:
+            doors.chosen(key)
     if type(key) in libraries and type(key) is not type(raw):
         require_same("indexing", raw, key)
     return key

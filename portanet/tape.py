@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
-from portanet.library import namespace_of, namespaces
+from portanet.library import namespace_of, namespaces, out_of_memory
 from portanet.reads import reads
 
 recording: ContextVar[bool] = ContextVar("portanet_recording", default=True)
@@ -153,23 +153,41 @@ def walk(
     pending: dict[Node, Any] = {}  # the cotangents that have arrived at nodes not visited yet
     for node, g in seeds:
         _add(pending, node, g)
-    for node in _newest_first(list(pending), first):
-        g = pending.pop(node, None)
-        if g is None:
-            continue
-        if node.hooks is not None:
-            g = _hooked(node, g, hooked)
-        if wanted is not None and node in wanted:
-            found[node] = g
-            if ends:
+    order = _newest_first(list(pending), first)
+    try:
+        for node in order:
+            g = pending.pop(node, None)
+            if g is None:
                 continue
-        _pass_back(pending, node, g, lift)
-        if not retain:
-            node.args = node.output = node.options = node.parents = None
+            if node.hooks is not None:
+                g = _hooked(node, g, hooked)
+            if wanted is not None and node in wanted:
+                found[node] = g
+                if ends:
+                    continue
+            _pass_back(pending, node, g, lift)
+            if not retain:
+                node.args = node.output = node.options = node.parents = None
+    except Exception as problem:
+        _let_go(problem, node, [] if retain else order)
+        raise
     for node, g in pending.items():  # the leaves; and what lies before all that is wanted
         if type(node) is Leaf if wanted is None else node in wanted:
             found[node] = g if node.hooks is None else _hooked(node, g, hooked)
     return found
+
+
+def _let_go(problem: Exception, node: Node, order: list[Node]) -> None:
+    """Out of memory on the way back from ``node``: say so, and free the rest of the graph, which nobody can walk now."""
+    found = None
+    try:
+        found = out_of_memory("backward" if node.rule is None else f"backward of {node.rule.name}", problem)
+        if found is not None:
+            for one in order:
+                one.args = one.output = one.options = one.parents = None
+            raise found
+    finally:
+        del found, problem  # see library.explain
 
 
 def _newest_first(roots: list[Node], first: int) -> list[Node]:

@@ -9,7 +9,7 @@ from typing import Any
 from portanet import library as lib
 from portanet.backend import destination
 from portanet.dtypes import DType
-from portanet.library import PYTHON_SCALARS, explained, libraries, namespace_of, operand, require_same
+from portanet.library import PYTHON_SCALARS, explain, libraries, namespace_of, operand, require_same
 from portanet.plan.recorder import arriving, writing
 from portanet.pullback import pull_back
 from portanet.reading import Reading, raw_key
@@ -43,7 +43,7 @@ def _operator(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tensor
         try:
             y = _promoted(name, a, b) if promoted else compute(a, b)
         except Exception as problem:
-            raise explained(name, (a, b), problem) from problem
+            explain(name, (a, b), problem)
         if type(y) is not kind:  # NumPy gives a scalar for no axes
             y = _as_raw(y)
         result = _new(Tensor)
@@ -71,7 +71,7 @@ def _reflected(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tenso
         try:
             y = compute(b, a) if type(b) in PYTHON_SCALARS or a.dtype is b.dtype else _promoted(name, b, a)
         except Exception as problem:
-            raise explained(name, (b, a), problem) from problem
+            explain(name, (b, a), problem)
         if p is None or not recording.get():
             return Tensor(y)
         return result_of(rule, (b, a), None, y, (None, p))
@@ -84,7 +84,10 @@ def _unary(name: str, compute: Callable[[Any], Any]) -> Callable[[Tensor], Tenso
 
     def method(self: Tensor) -> Tensor:
         a, p = self._raw, self._node
-        y = compute(a)
+        try:
+            y = compute(a)
+        except Exception as problem:
+            explain(name, (a,), problem)
         if p is None or not recording.get():
             return Tensor(y)
         return result_of(rule, (a,), None, y, (p,))
@@ -108,7 +111,7 @@ def _constant(name: str, compute: Callable[[Any, Any], Any], swapped: bool = Fal
         try:
             return Tensor(compute(a, b) if same else _promoted(name, a, b))
         except Exception as problem:
-            raise explained(name, (a, b), problem) from problem
+            explain(name, (a, b), problem)
 
     return method
 
@@ -312,7 +315,7 @@ class Tensor(Reading):
         try:
             y = raw[key]
         except Exception as problem:
-            raise explained("indexing", (raw, *(key if isinstance(key, tuple) else (key,))), problem) from problem
+            explain("indexing", (raw, *(key if isinstance(key, tuple) else (key,))), problem)
         if node is None or not recording.get():
             return Tensor(y)
         return result_of(_GETITEM, (raw,), {"key": key}, y, (node,))
@@ -438,7 +441,7 @@ def apply(name: str, *args: Any, **options: Any) -> Any:
     try:
         y = function(*values, **options)
     except Exception as problem:
-        raise explained(name, values, problem) from problem
+        explain(name, values, problem)
     tracked = tracked and recording.get()
     if isinstance(y, (tuple, list)):
         return _several(rule_of(name), values, options, y, parents, tracked)

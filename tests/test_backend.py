@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import types
 
 import numpy
 import pytest
@@ -163,56 +162,6 @@ def test_available_backends_say_what_is_there_or_why_not():
     assert "cpu" in found["numpy"].devices
     for info in found.values():
         assert info.available or info.reason
-
-
-class _Runtime:
-    class CUDARuntimeError(RuntimeError):
-        pass
-
-    def __init__(self, driver: int, devices: int | None) -> None:
-        self._driver, self._devices = driver, devices
-
-    def driverGetVersion(self) -> int:
-        return self._driver
-
-    def getDeviceCount(self) -> int:
-        if self._devices is None:
-            raise self.CUDARuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
-        return self._devices
-
-
-def _broken_toolkit() -> None:
-    raise RuntimeError("libnvrtc.so.13 not found")
-
-
-@pytest.mark.parametrize(
-    ("driver", "devices", "message"),
-    [(0, None, "no NVIDIA driver"), (13000, None, "no usable GPU"), (13000, 0, "no GPU"), (13000, 1, "CUDA toolkit")],
-)
-def test_cupy_says_whether_driver_gpu_or_toolkit_is_missing(monkeypatch, driver, devices, message):
-    cupy = types.ModuleType("cupy")
-    cupy.cuda = types.SimpleNamespace(runtime=_Runtime(driver, devices))
-    cupy.RawKernel = lambda source, name: None
-    libs = types.ModuleType("cupy_backends.cuda.libs")
-    libs.nvrtc = types.SimpleNamespace(getVersion=_broken_toolkit)
-    namespace = types.ModuleType("array_api_compat.cupy")
-    for name in ("asarray", "matmul", "__array_namespace_info__"):
-        setattr(namespace, name, lambda *args: None)
-    fakes = {
-        "cupy": cupy,
-        "cupy_backends": types.ModuleType("cupy_backends"),
-        "cupy_backends.cuda": types.ModuleType("cupy_backends.cuda"),
-        "cupy_backends.cuda.libs": libs,
-        "array_api_compat.cupy": namespace,
-    }
-    for name, module in fakes.items():
-        monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.delitem(sys.modules, "portanet.kernels.cupy", raising=False)
-    with pytest.raises(RuntimeError, match=message):
-        portanet.set_backend("cupy")
-    assert message in portanet.available_backends()["cupy"].reason
-    assert portanet.get_backend().name == "numpy"
-    sys.modules.pop("portanet.kernels.cupy", None)
 
 
 def test_arrays_of_two_libraries_are_named_with_the_way_out():

@@ -19,7 +19,8 @@ LIBRARIES = {"numpy", "cupy", "cupyx", "torch", "jax", "jaxlib", "dpnp", "array_
 FLOORS = {
     "portanet.dtypes": 0, "portanet.library": 0, "portanet.backend": 0, "portanet.kernels": 0, "portanet.host": 0,
     "portanet.plan": 0, "portanet.threads": 0,
-    "portanet.reads": 0, "portanet.ptfile": 0, "portanet.precision": 0,
+    "portanet.reads": 0, "portanet.ptfile": 0, "portanet.precision": 0, "portanet.whereabouts": 0, "portanet.doors": 0,
+    "portanet.memory": 0,
     "portanet.tape": 1,
     "portanet.vjps": 2,
     "portanet.reading": 3, "portanet.pullback": 3, "portanet.tensor": 3, "portanet.namespace": 3,

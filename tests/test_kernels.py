@@ -683,6 +683,25 @@ def test_whether_the_host_had_better_draw_is_known_of_every_device(backend):
     assert of_generic(backend, "random_on_host")(device) is False
 
 
+def test_every_library_tells_that_memory_is_used_up(backend):
+    """By how much was asked for, or 0 where it does not say; other errors are none of these."""
+    with pytest.raises(pn.OutOfMemoryError) as caught:
+        pn.ones((2**25, 2**25))
+    own = caught.value.__cause__
+    assert backend.library.out_of_memory(own) in (2**52, 0)
+    assert of_generic(backend, "out_of_memory")(own) in (2**52, 0, None)
+    for other in (RuntimeError("allocate"), ValueError("shape"), own.__class__.__base__("else")):
+        assert isinstance(other, MemoryError) or backend.library.out_of_memory(other) is None
+    assert of_generic(backend, "out_of_memory")(MemoryError()) == 0
+
+
+def test_memory_in_use_is_part_of_what_there_is(backend):
+    assert of_generic(backend, "memory_in_use")() is None
+    found = backend.library.memory_in_use()
+    assert found is None or 0 <= found[0] <= found[1]
+    assert backend.name != "cupy" or found is not None
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Mechanical: what a library's file may hold, and that all of it is compared somewhere.
 
@@ -696,6 +715,8 @@ LOOKED_AT = {
     "layout",
     "clip",  # of the standard, as the next: in test_standard.py and test_vjps.py, and in test_linalg.py
     "linalg_solve",
+    "memory_in_use",
+    "out_of_memory",
     "owns_memory",
     "random_on_host",
     "to_host",

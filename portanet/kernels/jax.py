@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any
 
 import jax
@@ -17,6 +18,13 @@ from portanet.kernels.jax_sequences import *  # noqa: F403
 def device_of(x: Any) -> Any:
     # An array that jax.jit is tracing has no device yet.
     return None if isinstance(x, jax.core.Tracer) else x.device
+
+
+def out_of_memory(problem: BaseException) -> int | None:
+    if not isinstance(problem, jax.errors.JaxRuntimeError) or "RESOURCE_EXHAUSTED" not in str(problem):
+        return None
+    found = re.search(r"allocat\w+ (\d+)", str(problem))
+    return int(found[1]) if found else 0
 
 
 def tracer() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import torch
@@ -21,6 +22,23 @@ _WIDE = frozenset({torch.float32, torch.float64, torch.complex64, torch.complex1
 
 def to_host(x: Any) -> Any:
     return x.detach().resolve_conj().resolve_neg().cpu().numpy()
+
+
+def out_of_memory(problem: BaseException) -> int | None:
+    text = str(problem)
+    if not isinstance(problem, torch.cuda.OutOfMemoryError) and "DefaultCPUAllocator" not in text:
+        return None
+    found = re.search(r"allocate ([\d.]+) (bytes|KiB|MiB|GiB)", text)
+    unit = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+    return int(float(found[1]) * unit[found[2]]) if found else 0
+
+
+def memory_in_use() -> tuple[int, int] | None:
+    if not torch.cuda.is_initialized():
+        return None
+    free, total = torch.cuda.mem_get_info()
+    # What the allocator keeps in hand for later is not in use.
+    return total - free - (torch.cuda.memory_reserved() - torch.cuda.memory_allocated()), total
 
 
 def scatter_add(x: Any, indices: Any, updates: Any) -> Any:

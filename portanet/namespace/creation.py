@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from portanet import doors
 from portanet.backend import get_backend
 from portanet.dtypes import as_dtype, complex_of
-from portanet.library import Library, is_host, kind_of, libraries, namespace_of, operand
+from portanet.library import Library, explain, is_host, kind_of, libraries, namespace_of, operand
 from portanet.tensor import Tensor, apply, cast, moved
 
 __all__ = [
@@ -25,6 +26,14 @@ def _place(dtype: Any, device: Any, kind: str = "f") -> tuple[Library, dict[str,
         "dtype": library.raw_dtype(dtype),
         "device": backend.device if device is None else library.device(device),
     }
+
+
+def _made(name: str, library: Library, *args: Any, **options: Any) -> Tensor:
+    """What the library's creation function makes, as a Tensor."""
+    try:
+        return Tensor(getattr(library, name)(*args, **options))
+    except Exception as problem:
+        explain(name, (), problem)
 
 
 def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
@@ -55,7 +64,7 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | 
     if copy is False and not hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
         raise ValueError("copy=False: Python numbers are always copied; leave copy out.")
     library, place = _place(dtype, device, kind_of(obj))
-    return Tensor(library.asarray(obj, copy=copy, **place))
+    return _made("asarray", library, obj, copy=copy, **place)
 
 
 def _holds_tensors(obj: Any) -> bool:
@@ -71,8 +80,8 @@ def _from_array(raw: Any, dtype: Any, device: Any, copy: bool | None) -> Tensor:
         if copy is False:
             raise ValueError(f"copy=False: a NumPy array has to be copied to {backend.name}.")
         library, place = _place(dtype or library.dtype_of(raw.dtype), device)
-        return Tensor(library.from_host(raw, **place))
-    return Tensor(library.asarray(raw, dtype=library.raw_dtype(dtype), device=library.device(device), copy=copy))
+        return _made("from_host", library, raw, **place)
+    return _made("asarray", library, raw, dtype=library.raw_dtype(dtype), device=library.device(device), copy=copy)
 
 
 def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -94,9 +103,8 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None,
     """
     kind = kind_of([number for number in (start, stop, step) if number is not None])
     library, place = _place(dtype, device, kind)
-    return Tensor(
-        library.arange(start, stop, step, **place) if stop is not None else library.arange(0, start, step, **place)
-    )
+    start, stop = (0, start) if stop is None else (start, stop)
+    return _made("arange", library, start, stop, step, **place)
 
 
 def empty(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -107,7 +115,7 @@ def empty(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     (2, 3)
     """
     library, place = _place(dtype, device)
-    return Tensor(library.empty(shape, **place))
+    return _made("empty", library, shape, **place)
 
 
 def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: Any = None) -> Tensor:
@@ -119,7 +127,7 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = N
             [0., 1.]])
     """
     library, place = _place(dtype, device)
-    return Tensor(library.eye(n_rows, n_cols, k=k, **place))
+    return _made("eye", library, n_rows, n_cols, k=k, **place)
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
@@ -134,7 +142,10 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
         moved_here = moved(x, library, library.device(device))
         return apply("copy", moved_here) if copy else moved_here
     options = {"device": library.device(device), "copy": copy}
-    return Tensor(library.from_dlpack(x, **{name: value for name, value in options.items() if value is not None}))
+    made = library.from_dlpack(x, **{name: value for name, value in options.items() if value is not None})
+    if doors.watching:
+        doors.carried(x, made)
+    return Tensor(made)
 
 
 def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -145,7 +156,7 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) 
     tensor([7., 7.])
     """
     library, place = _place(dtype, device, kind_of(fill_value))
-    return Tensor(library.full(shape, fill_value, **place))
+    return _made("full", library, shape, fill_value, **place)
 
 
 def linspace(
@@ -159,7 +170,7 @@ def linspace(
     """
     kind = "c" if kind_of([start, stop]) == "c" else "f"
     library, place = _place(dtype, device, kind)
-    return Tensor(library.linspace(start, stop, num, endpoint=endpoint, **place))
+    return _made("linspace", library, start, stop, num, endpoint=endpoint, **place)
 
 
 def ones(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -170,7 +181,7 @@ def ones(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     tensor([1., 1.])
     """
     library, place = _place(dtype, device)
-    return Tensor(library.ones(shape, **place))
+    return _made("ones", library, shape, **place)
 
 
 def zeros(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -181,7 +192,7 @@ def zeros(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     tensor([0., 0.])
     """
     library, place = _place(dtype, device)
-    return Tensor(library.zeros(shape, **place))
+    return _made("zeros", library, shape, **place)
 
 
 def _like(name: str, x: Any, dtype: Any, device: Any, *values: Any) -> Tensor:

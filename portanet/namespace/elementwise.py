@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from portanet.library import explained, libraries
+from portanet.library import explain, libraries
 from portanet.tape import recording
 from portanet.tensor import Tensor, apply, result_of
 from portanet.vjps import rule as rule_of
@@ -28,7 +28,7 @@ def _unary(name: str, doc: str, example: str) -> Callable[[Any], Tensor]:
         try:
             y = getattr(libraries[type(a)], name)(a)
         except Exception as problem:
-            raise explained(name, (a,), problem) from problem
+            explain(name, (a,), problem)
         if p is None or not recording.get():
             return Tensor(y)
         return result_of(rule, (a,), None, y, (p,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.library import device_of as _device_of
-from portanet.library import explained, libraries, namespace_of, require_same
+from portanet.library import explain, libraries, namespace_of, require_same
 from portanet.namespace.elementwise import _unary
 from portanet.reading import raw_key
 from portanet.tape import recording
@@ -160,7 +160,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     try:
         y = libraries[type(a)].linear(a, w, b)
     except Exception as problem:
-        raise explained("linear", (a, w, b), problem) from problem
+        explain("linear", (a, w, b), problem)
     if (p is None and q is None and r is None) or not recording.get():
         return Tensor(y)
     return result_of(_LINEAR, (a, w, b), None, y, (p, q, r))

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from portanet import random
 from portanet.backend import use_backend
+from portanet.doors import read
 from portanet.library import device_of, namespace_of
 from portanet.plan.recorder import writing
 from portanet.random import Generator
@@ -99,7 +100,7 @@ def trunc_normal_(
     xp = namespace_of(raw)
     while True:
         outside = (raw < a) | (raw > b)
-        if not bool(xp.any(outside)):
+        if not read(bool, xp.any(outside)):
             return _fill(tensor, raw)
         raw = xp.where(outside, _drawn(random.normal, tensor, mean, std, generator=generator), raw)
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from portanet.library import relieve
 from portanet.nn.hooks import RemovableHandle, hooked
 from portanet.nn.parameter import Buffer, Parameter, is_lazy
 from portanet.nn.state import IncompatibleKeys, carried, copied, misfit
@@ -66,8 +67,14 @@ class Module:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """The hooks that were registered, and `forward` between them."""
-        if not self._forward_pre_hooks and not self._forward_hooks:
-            return self.forward(*args, **options)
+        try:
+            if not self._forward_pre_hooks and not self._forward_hooks:
+                return self.forward(*args, **options)
+            return self._hooked(args, options)
+        except MemoryError as problem:
+            relieve(type(self).__name__, problem)
+
+    def _hooked(self, args: Any, options: Any) -> Any:
         for hook, with_kwargs in list(self._forward_pre_hooks.values()):
             if with_kwargs:
                 changed = hook(self, args, options)

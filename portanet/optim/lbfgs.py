@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from portanet.autograd import enable_grad
+from portanet.doors import read
 from portanet.library import device_of, is_array, move, namespace_of
 from portanet.optim.checks import require_nonnegative
 from portanet.optim.line_search import Point, strong_wolfe
@@ -187,7 +188,7 @@ class LBFGS(Optimizer):
             state["prev_flat_grad"], state["prev_loss"] = g, loss
             begins = state["n_iter"] == 1
             t = float(group["lr"])
-            state["t"] = t = min(1.0, 1.0 / float(xp.sum(xp.abs(g)))) * t if begins else t
+            state["t"] = t = min(1.0, 1.0 / read(float, xp.sum(xp.abs(g)))) * t if begins else t
             slope = _dot(xp, g, d)
             if slope > -change:
                 return
@@ -292,9 +293,9 @@ def _raw(value: Any) -> Any:
 
 
 def _dot(xp: Any, a: Any, b: Any) -> float:
-    return float(xp.sum(a * b))
+    return read(float, xp.sum(a * b))
 
 
 def _largest(x: Any) -> float:
     xp = namespace_of(x)
-    return float(xp.max(xp.abs(x))) if x.shape[0] else 0.0
+    return read(float, xp.max(xp.abs(x))) if x.shape[0] else 0.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from portanet.autograd import enable_grad
-from portanet.library import PYTHON_SCALARS, explained, namespace_of
+from portanet.library import PYTHON_SCALARS, explain, namespace_of
 from portanet.optim.checks import listed, named, require_numbers, require_parameter, seen
 from portanet.optim.ownership import alone
 from portanet.optim.state import (
@@ -293,7 +293,7 @@ class Optimizer:
                 new, state = self._update(xp)(p, g, state, **options)
         except Exception as problem:
             values = (p, g, *state.values())
-            raise explained(f"{self._name}.step", values, problem) from problem
+            explain(f"{self._name}.step", values, problem)
         if new.dtype != p.dtype:
             raise TypeError(
                 f"{self._name}.step: the step took a {p.dtype} parameter to {new.dtype}; a hyperparameter is an "

@@ -46,7 +46,7 @@ def require_agreement(where: str, p: Any, name: str, value: Any, shape: Any) -> 
     if namespace_of(value) is namespace_of(p) and value.dtype == p.dtype and value.shape == shape:
         return
     way = (
-        "call zero_grad() and backward() again"
+        f"call zero_grad() and backward() again; or move this one: g.to({namespace_of(p).library_name!r})"
         if name == "gradient"
         else "optimizer.load_state_dict(optimizer.state_dict()) carries the state along"
     )

@@ -145,6 +145,7 @@ class AveragedModel(Module):
         if device is not None:
             self.module = self.module.to(device=device)
         self.register_buffer("n_averaged", asarray(0))
+        self._counted: Any = None  # the array of `n_averaged` that the last update made
         self.avg_fn = avg_fn
         self.multi_avg_fn = multi_avg_fn
         self.use_buffers = use_buffers
@@ -162,7 +163,8 @@ class AveragedModel(Module):
         copied: list[tuple[Tensor, Tensor]] = [
             pair for pair, one in zip(zip(buffers, theirs, strict=True), kept, strict=True) if not one
         ]
-        if bool(self.n_averaged == 0):
+        # What an update made is not 0, and to look would make every update wait for the device.
+        if self.n_averaged._raw is not self._counted and bool(self.n_averaged == 0):
             pairs, copied = [], pairs + copied
         groups: dict[Any, tuple[list[Tensor], list[Tensor]]] = {}
         with no_grad():
@@ -175,6 +177,7 @@ class AveragedModel(Module):
             for averaged, current in groups.values():
                 self._average(averaged, current)
             self.n_averaged[...] = self.n_averaged + 1
+        self._counted = self.n_averaged._raw
 
     def _average(self, averaged: list[Tensor], current: list[Tensor]) -> None:
         one = averaged[0]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cupy
-
 from portanet.kernels.cupy.activations import *  # noqa: F403
 from portanet.kernels.cupy.arrays import *  # noqa: F403
 from portanet.kernels.cupy.attention import *  # noqa: F403
@@ -16,32 +14,13 @@ from portanet.kernels.cupy.feeding import *  # noqa: F403
 from portanet.kernels.cupy.gemm import *  # noqa: F403
 from portanet.kernels.cupy.graph import *  # noqa: F403
 from portanet.kernels.cupy.layer_norm import *  # noqa: F403
+from portanet.kernels.cupy.memory import *  # noqa: F403
 from portanet.kernels.cupy.norm import *  # noqa: F403
 from portanet.kernels.cupy.optim import *  # noqa: F403
 from portanet.kernels.cupy.pooling import *  # noqa: F403
 from portanet.kernels.cupy.random import *  # noqa: F403
 from portanet.kernels.cupy.softmax import *  # noqa: F403
-
-
-def unavailable() -> str | None:
-    """Why CuPy cannot compute here, told apart as driver, GPU and toolkit: its own errors name none of them clearly."""
-    runtime = cupy.cuda.runtime
-    if runtime.driverGetVersion() == 0:
-        return "backend 'cupy' finds no NVIDIA driver; install the driver of your GPU, or use set_backend('numpy')."
-    try:
-        count = runtime.getDeviceCount()
-    except runtime.CUDARuntimeError as problem:
-        return f"backend 'cupy' finds a driver but no usable GPU ({problem}); use set_backend('numpy')."
-    if count == 0:
-        return "backend 'cupy' finds a driver but no GPU; use set_backend('numpy')."
-    try:
-        from cupy_backends.cuda.libs import nvrtc
-
-        nvrtc.getVersion()
-    except Exception as problem:
-        return f"backend 'cupy' lacks a part of the CUDA toolkit ({problem}); install it with: pip install 'portanet[cuda13]'"
-    return None
-
+from portanet.kernels.cupy.toolkit import *  # noqa: F403
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Special functions: CuPy's, where this version has them; not betaln, which the generic kernel has more exactly, nor i0e

@@ -13,6 +13,7 @@ from portanet.kernels.generic.folding import *  # noqa: F403
 from portanet.kernels.generic.gamma import *  # noqa: F403
 from portanet.kernels.generic.layer_norm import *  # noqa: F403
 from portanet.kernels.generic.linalg import *  # noqa: F403
+from portanet.kernels.generic.memory import *  # noqa: F403
 from portanet.kernels.generic.nn import *  # noqa: F403
 from portanet.kernels.generic.norm import *  # noqa: F403
 from portanet.kernels.generic.random import *  # noqa: F403

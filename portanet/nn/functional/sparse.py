@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.autograd import no_grad
+from portanet.doors import read
 from portanet.library import namespace_of
 from portanet.nn.functional._arguments import require_dtype, together
 from portanet.nn.functional._checks import common_namespace, dtype_of, raw_of
@@ -156,7 +157,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     if num_classes == -1:
         if 0 in x.shape:
             raise ValueError(f"one_hot: an input of shape {tuple(x.shape)} does not tell num_classes; name it.")
-        num_classes = int(xp.max(x)) + 1
+        num_classes = read(int, xp.max(x)) + 1
     if xp.known_outside(x, 0, num_classes - 1):
         raise ValueError(
             f"one_hot: the input reaches from {int(xp.min(x))} to {int(xp.max(x))}; with num_classes={num_classes} it "
