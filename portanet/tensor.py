@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from portanet import library as lib
+from portanet.autocasting import RULED, Region, current
 from portanet.backend import destination
 from portanet.dtypes import DType
 from portanet.library import PYTHON_SCALARS, explained, libraries, namespace_of, operand, require_same
@@ -25,9 +26,12 @@ _new = object.__new__
 def _operator(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
     rule = rule_of(name)
     keeps_output, is_recording = rule.reads_output, recording.get
+    ruled, switch = name in RULED, current.get
 
     # Written out, with Tensor and Node as their constructors make them: operators are used on the smallest arrays.
     def method(self: Tensor, other: Any) -> Any:
+        if ruled and (region := switch()) is not None:
+            self, other = precise(region, name, (self, other))
         a, p = self._raw, self._node
         kind = type(a)
         if isinstance(other, Tensor):
@@ -62,8 +66,14 @@ def _operator(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tensor
 
 def _reflected(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
     rule = rule_of(name)
+    cast_as = "reciprocal" if name == "divide" else name  # a number over x is a multiple of 1 / x
+    ruled, switch = cast_as in RULED, current.get
 
     def method(self: Tensor, other: Any) -> Any:
+        if ruled and (region := switch()) is not None:
+            self, other = precise(region, cast_as, (self, other))
+            if isinstance(other, Tensor):
+                other = other._raw
         a, p = self._raw, self._node
         b = _other(name, a, other)
         if b is NotImplemented:
@@ -410,6 +420,9 @@ def apply(name: str, *args: Any, **options: Any) -> Any:
     Positional arguments may be Tensors, raw arrays, numbers or None; options are passed on as they are. The result
     is a Tensor, or a tuple of them where the function returns several arrays.
     """
+    region = current.get()
+    if region is not None and name in RULED and options.get("dtype") is None:
+        args = precise(region, name, args)
     values: list[Any] = []
     parents: list[Node | None] = []
     first: Any = None
@@ -486,6 +499,11 @@ def moved(x: Tensor, library: Any, device: Any) -> Tensor:
 def cast(x: Tensor, dtype: DType) -> Tensor:
     """``x`` with another dtype."""
     return apply("cast", x, dtype=namespace_of(x._raw).raw_dtype(dtype))
+
+
+def precise(region: Region, name: str, args: Any) -> Any:
+    """The arguments of an operation in the dtype that the block of `autocast` has it run in."""
+    return region.converted(name, [Tensor(x) if type(x) in libraries else x for x in args], cast)
 
 
 def _added(a: Tensor, b: Tensor, create: bool) -> Tensor:

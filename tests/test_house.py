@@ -22,7 +22,7 @@ FLOORS = {
     "portanet.reads": 0, "portanet.ptfile": 0, "portanet.precision": 0,
     "portanet.tape": 1,
     "portanet.vjps": 2,
-    "portanet.reading": 3, "portanet.pullback": 3, "portanet.tensor": 3, "portanet.namespace": 3,
+    "portanet.reading": 3, "portanet.autocasting": 3, "portanet.pullback": 3, "portanet.tensor": 3, "portanet.namespace": 3,
     "portanet.linalg": 3, "portanet.fft": 3, "portanet.special": 3, "portanet.autograd": 3,
     "portanet.random": 4, "portanet.generator": 4, "portanet.nn.functional": 4, "portanet.nn.init": 4,
     "portanet.nn.module": 5, "portanet.nn.parameter": 5, "portanet.nn.hooks": 5, "portanet.nn.state": 5,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import cupy
+import numpy
 
 from portanet.kernels.cupy.activations import *  # noqa: F403
 from portanet.kernels.cupy.arrays import *  # noqa: F403
@@ -40,6 +41,15 @@ def unavailable() -> str | None:
     except Exception as problem:
         return f"backend 'cupy' lacks a part of the CUDA toolkit ({problem}); install it with: pip install 'portanet[cuda13]'"
     return None
+
+
+def bfloat16_dtype() -> Any:
+    """CuPy takes bfloat16 from ml_dtypes, where that is installed, and has no name of its own for it."""
+    try:
+        import ml_dtypes
+    except ImportError:
+        return None
+    return numpy.dtype(ml_dtypes.bfloat16)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
