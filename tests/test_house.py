@@ -28,7 +28,8 @@ FLOORS = {
     "portanet.nn.module": 5, "portanet.nn.parameter": 5, "portanet.nn.hooks": 5, "portanet.nn.state": 5,
     "portanet.nn.modules": 6, "portanet.nn.features": 6, "portanet.nn.utils": 6, "portanet.nn": 6,
     "portanet.optim": 6, "portanet.data": 6, "portanet.metrics": 6,
-    "portanet.lifting": 7, "portanet.captured": 7, "portanet.replay": 7, "portanet.traced": 7, "portanet.compiled": 7,
+    "portanet.amp": 7, "portanet.lifting": 7, "portanet.captured": 7, "portanet.replay": 7, "portanet.traced": 7,
+    "portanet.compiled": 7,
     "portanet.training": 7, "portanet.serialization": 7, "portanet.testing": 7,
     "portanet": 8,
 }  # fmt: skip
