@@ -134,7 +134,9 @@ class GradScaler:
             return
         self._require_held("unscale_")
         if id(optimizer) in self._stepped:
-            raise RuntimeError("GradScaler.unscale_: step() was called for this optimizer already; call update() first.")
+            raise RuntimeError(
+                "GradScaler.unscale_: step() was called for this optimizer already; call update() first."
+            )
         if id(optimizer) in self._found:
             raise RuntimeError("GradScaler.unscale_: it was called for this optimizer since the last update().")
         groups: dict[Any, list[Tensor]] = {}
@@ -148,7 +150,9 @@ class GradScaler:
             place = None if active.get() is not None else str(device_of(p._raw))
             groups.setdefault((id(xp), place), []).append(p)
         if not groups:
-            raise ValueError("GradScaler.unscale_: no parameter of the optimizer has a gradient; call backward() first.")
+            raise ValueError(
+                "GradScaler.unscale_: no parameter of the optimizer has a gradient; call backward() first."
+            )
         found = None
         for params in groups.values():
             overflowed = self._divide(params)
@@ -258,7 +262,9 @@ class GradScaler:
         if not self._enabled:
             return
         if not state_dict:
-            raise ValueError("GradScaler: the saved state is empty, of a scaler that was not enabled; start with a new one.")
+            raise ValueError(
+                "GradScaler: the saved state is empty, of a scaler that was not enabled; start with a new one."
+            )
         self._growth_factor, self._backoff_factor = state_dict["growth_factor"], state_dict["backoff_factor"]
         self._growth_interval = state_dict["growth_interval"]
         self._scale._raw = self._filled(self._scale, float(state_dict["scale"]))
@@ -275,7 +281,9 @@ class GradScaler:
 
     def _on(self, raw: Any) -> Any:
         """The scale where a raw array lies; a compiler has it there."""
-        return self._scale._raw if active.get() is not None else move(self._scale._raw, namespace_of(raw), device_of(raw))
+        return (
+            self._scale._raw if active.get() is not None else move(self._scale._raw, namespace_of(raw), device_of(raw))
+        )
 
     def _filled(self, tensor: Tensor, value: float) -> Any:
         return namespace_of(tensor._raw).full_like(tensor._raw, value)

@@ -100,10 +100,10 @@ def require_dtype(where: str, library: Any, dtype: DType | None) -> None:
         library.raw_dtype(dtype)
     except TypeError:
         others = [one for one in (dtypes.float16, dtypes.bfloat16) if one is not dtype and _has(library, one)]
-        hint = f"{where}(dtype={others[0].name!r}) works there" if others else "it has no half-width dtype at all"
+        instead = f"take {where}(dtype={others[0].name!r}), or move" if others else "move"
         raise TypeError(
-            f"{where}: {library.library_name} has no {dtype}; {hint}, or move the model and its inputs to a library that "
-            "has it: .to('torch'), .to('jax'), .to('cupy')."
+            f"{where}: {library.library_name} has no {dtype}; {instead} the model and its inputs to a library that has it: "
+            ".to('torch'), .to('jax'), .to('cupy')."
         ) from None
 
 

@@ -184,12 +184,6 @@ class Tensor(Reading):
             raise ValueError(f"x.mT needs at least two axes, this has shape {self.shape}.")
         return apply("matrix_transpose", self)
 
-    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
-        """The namespace of functions that take Tensors: portanet itself."""
-        if api_version is not None and api_version not in API_VERSIONS:
-            raise ValueError(f"api_version={api_version!r}: portanet follows {', '.join(API_VERSIONS)}.")
-        return namespace_of(self).public()
-
     # ------------------------------------------------------------------------------------------------- gradients
 
     @property
@@ -200,11 +194,6 @@ class Tensor(Reading):
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         self.requires_grad_(value)
-
-    @property
-    def is_leaf(self) -> bool:
-        """Whether this was made by the user, not computed under the tape."""
-        return self._node is None or isinstance(self._node, Leaf)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask for a gradient (or no longer), and return this same Tensor.
@@ -396,7 +385,6 @@ class Tensor(Reading):
         return Tensor(~self._raw)
 
 
-API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 _GETITEM = rule_of("getitem")
 _SET_AT = rule_of("set_at")
 

@@ -86,7 +86,9 @@ class Optimizer:
     elementwise: ClassVar[bool] = True  # whether each element steps by itself, so that parameters may be stepped as one
     texts: ClassVar[tuple[str, ...]] = ()  # the hyperparameters that are the names of things, not numbers
     untraceable: ClassVar[str] = ""  # why the compiler of a library cannot trace the rule
-    masters = False  # whether half-width parameters are stepped by float32 copies of them: `portanet.amp.master_weights`
+    masters = (
+        False  # whether half-width parameters are stepped by float32 copies of them: `portanet.amp.master_weights`
+    )
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self.defaults = {name: plain(value) for name, value in defaults.items()}

@@ -120,9 +120,7 @@ def _number(name: str, value: Any) -> Any:
     return int(value) if name == COUNT else float(value)
 
 
-def _fit(
-    where: str, i: int, p: Tensor, shapes: dict[str, tuple[int, ...]], dtype: Any, name: str, value: Any
-) -> Any:
+def _fit(where: str, i: int, p: Tensor, shapes: dict[str, tuple[int, ...]], dtype: Any, name: str, value: Any) -> Any:
     value = plain(value)
     if not is_array(value):
         return value

@@ -83,10 +83,10 @@ def rms_norm(input: Any, normalized_shape: int | tuple[int, ...], weight: Any = 
             [0.2, 1.4]])
     """
     real_namespace("RMSNorm", input)
+    input = widened(input)
     x = raw_of(input)
     axes = _last_axes("RMSNorm", x, normalized_shape, weight=weight)
     require_dtype("RMSNorm", input, weight)
-    input = widened(input)
     xp = common_namespace(input, weight)
     if eps is None:
         eps = float(namespace_of(x).finfo(x.dtype).eps)
@@ -143,9 +143,7 @@ def batch_norm(
     """
     wide = widened(input)
     if wide is not input:  # the statistics in float32, the result as the input came
-        return like(
-            batch_norm(wide, running_mean, running_var, weight, bias, training, momentum, eps), input
-        )
+        return like(batch_norm(wide, running_mean, running_var, weight, bias, training, momentum, eps), input)
     x = raw_of(input)
     _check_batch(x, training, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     require_dtype("BatchNorm", input, running_mean, running_var, weight, bias)
@@ -245,9 +243,7 @@ def instance_norm(
     real_namespace("InstanceNorm", input)
     wide = widened(input)
     if wide is not input:  # as in `batch_norm`
-        return like(
-            instance_norm(wide, running_mean, running_var, weight, bias, use_input_stats, momentum, eps), input
-        )
+        return like(instance_norm(wide, running_mean, running_var, weight, bias, use_input_stats, momentum, eps), input)
     x = raw_of(input)
     _check_channels("InstanceNorm", x, 3, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     _check_averages("InstanceNorm", "use_input_stats=True", use_input_stats, running_mean, running_var)
