@@ -28,7 +28,6 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from portanet.autocasting import autocast
-from portanet.autograd import no_grad
 from portanet.library import device_of, move, namespace_of
 from portanet.namespace import asarray
 from portanet.optim.masters import is_half

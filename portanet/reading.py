@@ -11,7 +11,6 @@ from portanet.dtypes import DType
 from portanet.library import libraries, namespace_of, require_same
 from portanet.tape import Leaf, Node
 
-
 API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 
 

@@ -40,7 +40,7 @@ def together(name: str, input: Any, *others: Any) -> tuple[Any, ...]:
     """
     region = current.get()
     if region is not None:
-        input, *others = [widened(x) for x in (input, *others)]
+        input, others = widened(input), tuple([widened(x) for x in others])
     if isinstance(input, Tensor):
         for x in others:
             if x is not None and not isinstance(x, Tensor):
