@@ -220,9 +220,13 @@ def test_a_block_around_a_compiled_step_is_another_form():
 # ---------------------------------------------------------------------------------------------------------------------
 # float32 copies
 
+
+def by_name(name: str):
+    return lambda p: getattr(optim, name)(p, lr=0.01)
+
+
 FAMILY = {
-    **{name: lambda p, kind=getattr(optim, name): kind(p, lr=0.01) for name in ("Adam", "AdamW", "RMSprop", "Adagrad")},
-    **{name: lambda p, kind=getattr(optim, name): kind(p, lr=0.01) for name in ("NAdam", "RAdam", "Lion", "Adamax")},
+    **{name: by_name(name) for name in "Adam AdamW RMSprop Adagrad NAdam RAdam Lion Adamax".split()},
     "SGD": lambda p: optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True),
     "Adadelta": lambda p: optim.Adadelta(p),
     "Adafactor": lambda p: optim.Adafactor(p, lr=0.01),
@@ -376,5 +380,5 @@ def test_digits_are_learnt_as_well_as_in_float32(library, dtype):
     pytest.importorskip(library)
     with portanet.use_backend(library):
         full = accuracy(None, False)
-        assert full > 0.95
+        assert full > 0.93
         assert accuracy(dtype, dtype == "float16", compiled=library == "numpy") > full - 0.015
