@@ -442,9 +442,14 @@ ACTIVATIONS = [
     Case("softplus_backward", smooth((4, 5), (4, 5)), {"beta": 2.0, "threshold": 1.0}),
     *[Case("gelu", smooth((4, 5)), {"approximate": how}, how) for how in ("none", "tanh")],
     *[
-        Case("dropout", smooth(shape), {"threshold": threshold, "scale": 1.25, "key": (7, 2**63), "counter": 2**33}, note)
+        Case(
+            "dropout", smooth(shape), {"threshold": threshold, "scale": 1.25, "key": (7, 2**63), "counter": 2**33}, note
+        )
         for shape, threshold, note in (
-            ((4, 5), 2**31, "half"), ((), 2**32, "all kept"), ((9,), 0, "none kept"), ((0, 3), 2**31, "of nothing"),
+            ((4, 5), 2**31, "half"),
+            ((), 2**32, "all kept"),
+            ((9,), 0, "none kept"),
+            ((0, 3), 2**31, "of nothing"),
             ((3, 5, 7), 3 * 2**30, "some"),
         )
     ],

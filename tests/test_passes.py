@@ -87,9 +87,7 @@ def compared(name, given, dtype, **options):
     poisoned([x.shape for x in given if x is not None], dtype)
     first, again = (getattr(xp, name)(*given, **options) for _ in range(2))
     floating = xp.raw_dtype(dtype)
-    precise = [
-        xp.astype(x, xp.raw_dtype("float64")) if x is not None and x.dtype == floating else x for x in given
-    ]
+    precise = [xp.astype(x, xp.raw_dtype("float64")) if x is not None and x.dtype == floating else x for x in given]
     wanted = getattr(generic, name)(xp, *precise, **options)
     several = isinstance(wanted, tuple)
     for one, same, known in zip(*[y if several else (y,) for y in (first, again, wanted)], strict=True):

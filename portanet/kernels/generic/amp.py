@@ -11,9 +11,11 @@ def unscaled(xp: Any, gradients: list[Any], inverse: Any) -> tuple[list[Any], An
     A gradient of a half-width dtype comes out in float32: divided, it could vanish.
     """
     wide = [xp.astype(g, xp.float32) if xp.dtypes[g.dtype].itemsize == 2 else g for g in gradients]
-    finite = [xp.all(xp.isfinite(g)) for g in wide]
+    finite = xp.all(xp.isfinite(wide[0]))
+    for g in wide[1:]:
+        finite = xp.logical_and(finite, xp.all(xp.isfinite(g)))
     factors = {g.dtype: xp.astype(inverse, g.dtype) for g in wide}
-    return [g * factors[g.dtype] for g in wide], xp.logical_not(xp.all(xp.stack(finite)))
+    return [g * factors[g.dtype] for g in wide], xp.logical_not(finite)
 
 
 def rescaled(
