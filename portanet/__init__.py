@@ -1,6 +1,9 @@
 """portanet: neural networks and gradients on any array library that follows the Python Array API standard."""
 
 from portanet import (
+    amp as amp,
+)
+from portanet import (
     autograd as autograd,
 )
 from portanet import (
@@ -30,6 +33,7 @@ from portanet import (
 from portanet import (
     training as training,
 )
+from portanet.autocasting import autocast as autocast
 from portanet.autograd import enable_grad as enable_grad
 from portanet.autograd import inference_mode as inference_mode
 from portanet.autograd import no_grad as no_grad
@@ -85,9 +89,9 @@ __array_api_version__ = "2025.12"
 
 __all__ = [
     "DType", "OutOfMemoryError", "Tensor", "TransferError", "__array_api_version__", "__array_namespace_info__",
-    "__version__", "autograd", "available_backends", "backend", "data", "enable_grad", "get_backend",
-    "get_default_dtype", "get_float32_matmul_precision", "inference_mode", "load", "manual_seed", "metrics", "nn",
-    "no_grad", "optim", "rand", "randint", "randn", "random", "randperm", "save", "set_backend", "set_default_dtype",
-    "set_float32_matmul_precision", "testing", "training", "transfers", "use_backend",
+    "__version__", "amp", "autocast", "autograd", "available_backends", "backend", "data", "enable_grad",
+    "get_backend", "get_default_dtype", "get_float32_matmul_precision", "inference_mode", "load", "manual_seed",
+    "metrics", "nn", "no_grad", "optim", "rand", "randint", "randn", "random", "randperm", "save", "set_backend",
+    "set_default_dtype", "set_float32_matmul_precision", "testing", "training", "transfers", "use_backend",
 ]  # fmt: skip
 __all__ += _namespace.__all__

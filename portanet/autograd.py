@@ -12,6 +12,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from portanet import autocasting
 from portanet.library import namespace_of
 from portanet.pullback import conjugated, pull_back
 from portanet.tape import Leaf, Node, Rule, recording
@@ -344,8 +345,9 @@ def _call_backward(cls: type[Function], ctx: Context, several: bool, xp: Any, g:
 # ---------------------------------------------------------------------------------------------------------------------
 # Memory for time.
 
-# (get, set) of every state that a recomputation has to start from again; the generator of random numbers adds its own.
-REPLAYED: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
+# (get, set) of every state that a recomputation has to start from again: the block of `autocast`; the generator of
+# random numbers adds its own.
+REPLAYED: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [(autocasting.present, autocasting.current.set)]
 
 
 @contextlib.contextmanager

@@ -51,9 +51,15 @@ class _Capturing(Recorder):
             raise Refused("a gradient arrives at a Tensor that is not in state=(...), where it would be lost")
 
     def advance(self, optimizer: Optimizer) -> None:
+        self.advance_unless(optimizer, None)
+
+    def advance_unless(self, optimizer: Optimizer, skip: Any) -> None:
         if not any([optimizer is known for known in self.captured.state.optimizers]):
             raise Refused(f"{type(optimizer).__name__}.step() is called, which is not in state=(...)")
-        self.captured.advance(optimizer)
+        self.captured.advance(optimizer, skip)
+
+    def holds(self, tensor: Tensor) -> bool:
+        return id(tensor) in self.captured.homed
 
 
 class Captured:
@@ -168,15 +174,16 @@ class Captured:
                 recorder.generator[0].set_state(recorder.generator[1])
         self._require_nothing_kept(recorder)
 
-    def advance(self, optimizer: Optimizer) -> None:
-        """An optimizer's step: within the graph, where its rule can write to the parameters, else between two graphs."""
+    def advance(self, optimizer: Optimizer, skip: Any) -> None:
+        """An optimizer's step: within the graph, where its rule can write to the parameters, else between two graphs;
+        there, too, where the host is to read whether it is to ``skip`` it."""
         self._bring_home()
-        if not self._stepped_within(optimizer):
+        if skip is not None or not self._stepped_within(optimizer):
             self.parts.append(self.capture.end())
             leaves = [p._node for group in optimizer.param_groups for p in group["params"] if type(p._node) is Leaf]
             grads = [(leaf, None if leaf.grad is None else leaf.grad._raw) for leaf in leaves]
-            self.between += [grad for _, grad in grads if grad is not None]
-            self.parts.append(functools.partial(self._step_between, optimizer, grads))
+            self.between += [x for x in (skip, *[grad for _, grad in grads]) if x is not None]
+            self.parts.append(functools.partial(self._step_between, optimizer, grads, skip))
             self.capture.begin()
 
     def _bring_home(self) -> None:
@@ -298,8 +305,10 @@ class Captured:
             self._settle()
         return rebuilt(self.result, [self.xp.copy(x) for x in self.results])
 
-    def _step_between(self, optimizer: Optimizer, grads: list[tuple[Leaf, Any]]) -> None:
-        """A step of an optimizer whose rule makes new arrays, between two graphs."""
+    def _step_between(self, optimizer: Optimizer, grads: list[tuple[Leaf, Any]], skip: Any) -> None:
+        """A step of an optimizer between two graphs: its rule makes new arrays, or the host has to read ``skip``."""
+        if skip is not None and bool(skip):
+            return
         for leaf, grad in grads:  # copies: a rule may keep a gradient, and the next launch writes to this one
             leaf.grad = None if grad is None else Tensor(self.xp.copy(grad))
         optimizer._step()

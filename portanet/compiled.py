@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from portanet import autocasting
 from portanet.captured import Captured
 from portanet.library import namespace_of
 from portanet.lifting import State, collected, flattened, rebuilt
@@ -104,7 +105,7 @@ class CompiledStep:
                 arrays, form = flattened((args, options) if options else args)
             except Refused as refusal:
                 return self._run(args, options, str(refusal))
-            form = (recording.get(), form)
+            form = (recording.get(), autocasting.form(), form)
             for recorded in self._kept:
                 if recorded.fits(form):
                     try:

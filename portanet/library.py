@@ -82,6 +82,8 @@ class Library:
         raw = self._raw_dtypes.get(known)
         if raw is None:
             raw = getattr(self.namespace, known.name, None)
+            if raw is None and known is dtypes.bfloat16:  # a library may have it without a name of its own
+                raw = self.bfloat16_dtype()
             if raw is None:
                 raise TypeError(f"{self.library_name} has no data type {known.name}.")
             self._raw_dtypes[known] = raw

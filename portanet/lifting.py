@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Number
 from typing import Any
 
+from portanet.amp import GradScaler
 from portanet.library import libraries, namespaces
 from portanet.nn.module import Module
 from portanet.nn.parameter import is_lazy
@@ -26,6 +27,7 @@ class State:
         self.modules: list[Module] = []
         self.optimizers: list[Optimizer] = []
         tensors: list[Tensor] = []
+        scalers: list[GradScaler] = []
         for one in given if isinstance(given, (tuple, list)) else (given,):
             if isinstance(one, Module):
                 self.modules += list(one.modules())
@@ -36,11 +38,17 @@ class State:
                 tensors += [p for group in one.param_groups for p in group["params"]]
             elif isinstance(one, Tensor):
                 tensors.append(one)
+            elif isinstance(one, GradScaler):
+                scalers.append(one)
             else:
                 raise TypeError(
-                    f"compile: the state is made of Modules, Optimizers and Tensors, saw {type(one).__name__}; write "
-                    "state=(model, optimizer)."
+                    f"compile: the state is made of Modules, Optimizers, Tensors and a GradScaler, saw "
+                    f"{type(one).__name__}; write state=(model, optimizer)."
                 )
+        for scaler in scalers:
+            if tensors:  # it was made before anybody knew where the loss would be
+                scaler.place(tensors[0]._raw)
+            tensors += scaler.tensors
         self.sizes = [[len(group["params"]) for group in one.param_groups] for one in self.optimizers]
         self.tensors = list({id(t): t for t in tensors}.values())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from portanet import autocasting
 from portanet.library import as_array, libraries, namespace_of, require_same
 from portanet.memory import OutOfMemoryError
 from portanet.reading import Reading
@@ -27,6 +28,7 @@ def pull_back(
     """The gradients that arrive at the ``wanted`` nodes (None: at every leaf), as Tensors."""
     seeds = [_seed(make, output, gradient, create) for output, gradient in zip(outputs, gradients, strict=True)]
     token = recording.set(create)
+    region = autocasting.current.set(None)  # each operation goes back in the dtype that it had
     try:
         if create:
             found = walk(seeds, wanted=wanted, ends=ends, retain=retain, lift=_lift(make), hooked=_hooked(make, create))
@@ -42,6 +44,7 @@ def pull_back(
         raise problem.with_traceback(None)  # the frames of the walk hold gradients  # noqa: B904
     finally:
         recording.reset(token)
+        autocasting.current.reset(region)
 
 
 def _lift(make: Callable[..., Any]) -> Callable[[Any, Node | None], Any]:

@@ -12,6 +12,8 @@ from portanet.dtypes import DType
 from portanet.library import libraries, namespace_of, require_same
 from portanet.tape import Leaf, Node
 
+API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
+
 
 class Reading:
     """The part of `Tensor` that makes no Tensors: it holds the array and the node, and reads them."""
@@ -55,9 +57,20 @@ class Reading:
         return str(namespace_of(self._raw).library_name)
 
     @property
+    def is_leaf(self) -> bool:
+        """Whether this was made by the user, not computed under the tape."""
+        return self._node is None or isinstance(self._node, Leaf)
+
+    @property
     def array(self) -> Any:
         """The array of the library itself, not copied. It is not to be written to."""
         return self._raw
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        """The namespace of functions that take Tensors: portanet itself."""
+        if api_version is not None and api_version not in API_VERSIONS:
+            raise ValueError(f"api_version={api_version!r}: portanet follows {', '.join(API_VERSIONS)}.")
+        return namespace_of(self).public()
 
     def register_hook(self, hook: Callable[[Any], Any]) -> Callable[[], None]:
         """Call ``hook(gradient)`` when this Tensor's gradient is known; what it returns, if not None, replaces it.

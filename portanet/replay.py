@@ -52,6 +52,9 @@ class _StepRecorder(Recorder):
         if id(tensor) not in self.replay.homed:
             self.written.append((tensor, tensor._raw, tensor._node))
 
+    def holds(self, tensor: Tensor) -> bool:
+        return id(tensor) in self.replay.homed
+
     def arrive(self, leaf: Leaf) -> None:
         if leaf.number < self.began and id(leaf) not in self.known:
             raise Refused("a gradient arrives at a Tensor that is not in state=(...), where it would be lost")
@@ -181,7 +184,9 @@ class Replay:
 
     def _collect(self, recorder: Recorder, grads: list[Tensor | None], like: list[Tensor]) -> Flat:
         """Flat memory in which these gradients will lie."""
-        flat = Flat([t.shape for t in like], like[0]._raw.dtype)
+        # Of the gradients' own dtype: where parameters are half-width, these may be float32.
+        dtypes = list({grad._raw.dtype for grad in grads if grad is not None})
+        flat = Flat([t.shape for t in like], dtypes[0] if len(dtypes) == 1 else like[0]._raw.dtype)
         for i, grad in enumerate(grads):
             if grad is not None:
                 if not isinstance(grad._raw, Recorded):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from portanet import library as lib
+from portanet.autocasting import RULED, Region, current
 from portanet.backend import destination
 from portanet.dtypes import DType
 from portanet.library import PYTHON_SCALARS, explain, libraries, namespace_of, operand, require_same
@@ -25,9 +26,12 @@ _new = object.__new__
 def _operator(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
     rule = rule_of(name)
     keeps_output, is_recording = rule.reads_output, recording.get
+    ruled, switch = name in RULED, current.get
 
     # Written out, with Tensor and Node as their constructors make them: operators are used on the smallest arrays.
     def method(self: Tensor, other: Any) -> Any:
+        if ruled and (region := switch()) is not None:
+            self, other = precise(region, name, (self, other))
         a, p = self._raw, self._node
         kind = type(a)
         if isinstance(other, Tensor):
@@ -62,8 +66,14 @@ def _operator(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tensor
 
 def _reflected(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
     rule = rule_of(name)
+    cast_as = "reciprocal" if name == "divide" else name  # a number over x is a multiple of 1 / x
+    ruled, switch = cast_as in RULED, current.get
 
     def method(self: Tensor, other: Any) -> Any:
+        if ruled and (region := switch()) is not None:
+            self, other = precise(region, cast_as, (self, other))
+            if isinstance(other, Tensor):
+                other = other._raw
         a, p = self._raw, self._node
         b = _other(name, a, other)
         if b is NotImplemented:
@@ -177,12 +187,6 @@ class Tensor(Reading):
             raise ValueError(f"x.mT needs at least two axes, this has shape {self.shape}.")
         return apply("matrix_transpose", self)
 
-    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
-        """The namespace of functions that take Tensors: portanet itself."""
-        if api_version is not None and api_version not in API_VERSIONS:
-            raise ValueError(f"api_version={api_version!r}: portanet follows {', '.join(API_VERSIONS)}.")
-        return namespace_of(self).public()
-
     # ------------------------------------------------------------------------------------------------- gradients
 
     @property
@@ -193,11 +197,6 @@ class Tensor(Reading):
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         self.requires_grad_(value)
-
-    @property
-    def is_leaf(self) -> bool:
-        """Whether this was made by the user, not computed under the tape."""
-        return self._node is None or isinstance(self._node, Leaf)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask for a gradient (or no longer), and return this same Tensor.
@@ -389,7 +388,6 @@ class Tensor(Reading):
         return Tensor(~self._raw)
 
 
-API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 _GETITEM = rule_of("getitem")
 _SET_AT = rule_of("set_at")
 
@@ -413,6 +411,9 @@ def apply(name: str, *args: Any, **options: Any) -> Any:
     Positional arguments may be Tensors, raw arrays, numbers or None; options are passed on as they are. The result
     is a Tensor, or a tuple of them where the function returns several arrays.
     """
+    region = current.get()
+    if region is not None and name in RULED and options.get("dtype") is None:
+        args = precise(region, name, args)
     values: list[Any] = []
     parents: list[Node | None] = []
     first: Any = None
@@ -489,6 +490,11 @@ def moved(x: Tensor, library: Any, device: Any) -> Tensor:
 def cast(x: Tensor, dtype: DType) -> Tensor:
     """``x`` with another dtype."""
     return apply("cast", x, dtype=namespace_of(x._raw).raw_dtype(dtype))
+
+
+def precise(region: Region, name: str, args: Any) -> Any:
+    """The arguments of an operation in the dtype that the block of `autocast` has it run in."""
+    return region.converted(name, [Tensor(x) if type(x) in libraries else x for x in args], cast)
 
 
 def _added(a: Tensor, b: Tensor, create: bool) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 from portanet.library import PYTHON_SCALARS, namespace_of
 from portanet.lifting import State, collected, rebuilt
 from portanet.optim.optimizer import Optimizer
+from portanet.optim.skipping import step_unless
 from portanet.optim.state import COUNT, raw, wrapped
 from portanet.plan.recorder import Recorder, Refused, active
 from portanet.tape import Leaf
@@ -24,14 +25,30 @@ class _Tracer(Recorder):
         super().__init__()
         self.state = state
         self.counts: defaultdict[int, int] = defaultdict(int)
+        self.skips: dict[int, Any] = {}  # by the optimizer: whether its step is taken back
+        self.known = {id(t) for t in state.tensors}
+
+    def holds(self, tensor: Tensor) -> bool:
+        return id(tensor) in self.known
+
+    def advance_unless(self, optimizer: Optimizer, skip: Any) -> None:
+        if id(optimizer) in self.counts:
+            raise Refused(f"{type(optimizer).__name__} steps twice, and a GradScaler may take one of the steps back")
+        self.skips[id(optimizer)] = skip
+        self._advance(optimizer, lambda: step_unless(optimizer, skip))
 
     def advance(self, optimizer: Optimizer) -> None:
+        if id(optimizer) in self.skips:
+            raise Refused(f"{type(optimizer).__name__} steps twice, and a GradScaler may take one of the steps back")
+        self._advance(optimizer, optimizer._step)
+
+    def _advance(self, optimizer: Optimizer, step: Callable[[], None]) -> None:
         if not any([optimizer is known for known in self.state.optimizers]):
             raise Refused(f"{type(optimizer).__name__}.step() is called, which is not in state=(...)")
         if optimizer.untraceable:
             raise Refused(f"{type(optimizer).__name__} {optimizer.untraceable}")
         self.counts[id(optimizer)] += 1
-        optimizer._step()
+        step()
 
 
 class Traced:
@@ -56,6 +73,7 @@ class Traced:
         self.compiled = compiler(self._pure)
         self.result: Any = None  # the tree that the step returned when it was traced
         self.counts: dict[int, int] = {}  # how often each optimizer stepped
+        self.skipping: list[int] = []  # which of them may have taken their step back
 
     def _bare(self) -> list[bool]:
         return [leaf.grad is None for leaf in self.leaves]
@@ -92,14 +110,17 @@ class Traced:
         counts = [{name: xp.traced_number(value) for name, value in found.items()} for found in numbers]
         raws = [t._raw for t in self.state.tensors]
         grads = [None if leaf.grad is None else leaf.grad._raw for leaf in self.leaves]
-        raws, grads, states, results = self.compiled(raws, grads, states, counts, rates, arrays)
+        raws, grads, states, results, skips = self.compiled(raws, grads, states, counts, rates, arrays)
         for t, new in zip(self.state.tensors, raws):
             t._raw = new
         for leaf, grad in zip(self.leaves, grads):
             leaf.grad = None if grad is None else Tensor(grad)
+        counting = {id(optimizer) for optimizer in self.state.optimizers if COUNT in optimizer.state_names}
+        # Read from the device only where a count depends on it.
+        skipped = {key: int(bool(skip)) for key, skip in zip(self.skipping, skips) if key in counting}
         for (optimizer, p), state, found in zip(self.owners, states, numbers):
             if state or found or optimizer.state.get(p):
-                steps = self.counts[id(optimizer)]
+                steps = self.counts[id(optimizer)] - skipped.get(id(optimizer), 0)
                 count = {COUNT: found.get(COUNT, 0) + steps} if COUNT in optimizer.state_names else {}
                 optimizer.state[p] = {**count, **{name: wrapped(value) for name, value in state.items()}}
         return rebuilt(self.result, list(results))
@@ -122,7 +143,7 @@ class Traced:
                 group["lr"] = rate
             args, options = rebuilt(self.given, list(arrays))
             self.result = self.step(*args, **options)
-            self.counts = tracer.counts
+            self.counts, self.skipping = tracer.counts, list(tracer.skips)
             return (
                 [t._raw for t in self.state.tensors],
                 [None if leaf.grad is None else leaf.grad._raw for leaf in self.leaves],
@@ -131,6 +152,7 @@ class Traced:
                     for optimizer, p in self.owners
                 ],
                 collected(self.result),
+                list(tracer.skips.values()),
             )
         finally:
             active.reset(token)

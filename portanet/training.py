@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
-from portanet import compiled
+from portanet import amp, compiled
 from portanet.autograd import no_grad
 from portanet.library import namespace_of
 from portanet.nn.module import Module
@@ -166,6 +167,8 @@ def fit(
     callbacks: Sequence[Callable[[Progress], None]] = (),
     scheduler: Any = None,
     compile: bool = False,
+    autocast: Any = None,
+    scaler: Any = None,
     progress: bool = True,
 ) -> History:
     """Train ``model`` by gradient descent: zero_grad, forward, loss, backward, step, for each batch of each epoch.
@@ -183,6 +186,9 @@ def fit(
         scheduler: a learning-rate scheduler, stepped after each epoch (with the validation loss if it wants one).
         compile: record the step once and replay it, by `portanet.compile`: the same figures in less time, where
             batches keep their shape. ``model`` must be a Module.
+        autocast: ``"float16"`` or ``"bfloat16"``: model and loss run in a block of `portanet.autocast` with this dtype, those
+            of the validation too.
+        scaler: a `portanet.amp.GradScaler`, which float16 needs: it scales the loss, and leaves out steps that overflow.
         progress: show a progress bar.
 
     Returns:
@@ -207,9 +213,11 @@ def fit(
     """
     if epochs < 0:
         raise ValueError(f"epochs={epochs}: expected 0 or more.")
-    step = _step_of(model, loss, optimizer, bool(metrics) and validation is None)
+    block = contextlib.nullcontext() if autocast is None else amp.autocast(dtype=autocast)
+    scaler = amp.GradScaler(enabled=False) if scaler is None else scaler
+    step = _step_of(model, loss, optimizer, bool(metrics) and validation is None, block, scaler)
     if compile:
-        state = (model, optimizer, loss) if isinstance(loss, Module) else (model, optimizer)
+        state = (model, optimizer, scaler, loss) if isinstance(loss, Module) else (model, optimizer, scaler)
         step = compiled.compile(step, state=state)
     history = History()
     shown: Progress | None = None
@@ -218,7 +226,8 @@ def fit(
         for epoch in range(1, epochs + 1):
             measured = _train_epoch(model, step, loader, metrics if validation is None else None, bar)
             if validation is not None:
-                found = evaluate(model, loss, validation, metrics=metrics)
+                with block:
+                    found = evaluate(model, loss, validation, metrics=metrics)
                 measured |= {f"validation_{name}": value for name, value in found.items()}
             history.append(measured)
             bar.epoch(epoch, measured)
@@ -237,15 +246,19 @@ def fit(
     return history
 
 
-def _step_of(model: Any, loss: Any, optimizer: Any, wants_prediction: bool) -> Callable[[Any, Any], Any]:
+def _step_of(
+    model: Any, loss: Any, optimizer: Any, wants_prediction: bool, block: Any, scaler: Any
+) -> Callable[[Any, Any], Any]:
     """One step of gradient descent: a function of input and target that returns the loss, and the prediction if wanted."""
 
     def step(x: Any, target: Any) -> tuple[Tensor, Tensor | None]:
         optimizer.zero_grad()
-        prediction = model(x)
-        value = loss(prediction, target)
-        value.backward()
-        optimizer.step()
+        with block:
+            prediction = model(x)
+            value = loss(prediction, target)
+        scaler.scale(value).backward()
+        scaler.step(optimizer)
+        scaler.update()
         return value.detach(), prediction.detach() if wants_prediction else None
 
     return step

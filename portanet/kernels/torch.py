@@ -21,6 +21,8 @@ _WIDE = frozenset({torch.float32, torch.float64, torch.complex64, torch.complex1
 
 
 def to_host(x: Any) -> Any:
+    if x.dtype is torch.bfloat16:  # which NumPy lacks; float32 holds each of its numbers
+        x = x.to(torch.float32)
     return x.detach().resolve_conj().resolve_neg().cpu().numpy()
 
 

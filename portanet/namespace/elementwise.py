@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from portanet.autocasting import RULED, current
 from portanet.library import explain, libraries
 from portanet.tape import recording
-from portanet.tensor import Tensor, apply, result_of
+from portanet.tensor import Tensor, apply, precise, result_of
 from portanet.vjps import rule as rule_of
 
 
@@ -20,10 +21,13 @@ def _documented(function: Callable[..., Tensor], name: str, doc: str, example: s
 
 def _unary(name: str, doc: str, example: str) -> Callable[[Any], Tensor]:
     rule = rule_of(name)
+    ruled = name in RULED
 
     def function(x: Any, /) -> Tensor:
         if not isinstance(x, Tensor):
             return apply(name, x)
+        if ruled and (region := current.get()) is not None:
+            (x,) = precise(region, name, (x,))
         a, p = x._raw, x._node
         try:
             y = getattr(libraries[type(a)], name)(a)

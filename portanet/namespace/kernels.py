@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from portanet.autocasting import current
 from portanet.library import device_of as _device_of
 from portanet.library import explain, libraries, namespace_of, require_same
 from portanet.namespace.elementwise import _unary
 from portanet.reading import raw_key
 from portanet.tape import recording
-from portanet.tensor import Tensor, apply, moved, result_of
+from portanet.tensor import Tensor, apply, moved, precise, result_of
 from portanet.vjps import rule as rule_of
 
 __all__ = [
@@ -151,6 +152,9 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     """``x weight^T + bias``: (..., n), (m, n), (m,) -> (..., m). Written out, as every network spends its time here."""
     if not (isinstance(x, Tensor) and isinstance(weight, Tensor) and (bias is None or isinstance(bias, Tensor))):
         return apply("linear", x, weight, bias)
+    region = current.get()
+    if region is not None:
+        x, weight, bias = precise(region, "linear", (x, weight, bias))
     a, p, w, q = x._raw, x._node, weight._raw, weight._node
     b, r = (None, None) if bias is None else (bias._raw, bias._node)
     if type(a) is not type(w):

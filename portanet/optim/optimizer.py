@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from portanet.autograd import enable_grad
 from portanet.library import PYTHON_SCALARS, explain, namespace_of
 from portanet.optim.checks import listed, named, require_numbers, require_parameter, seen
+from portanet.optim.masters import MASTER, is_half, through_master
 from portanet.optim.ownership import alone
 from portanet.optim.state import (
     State,
@@ -86,6 +87,9 @@ class Optimizer:
     elementwise: ClassVar[bool] = True  # whether each element steps by itself, so that parameters may be stepped as one
     texts: ClassVar[tuple[str, ...]] = ()  # the hyperparameters that are the names of things, not numbers
     untraceable: ClassVar[str] = ""  # why the compiler of a library cannot trace the rule
+    masters = (
+        False  # whether half-width parameters are stepped by float32 copies of them: `portanet.amp.master_weights`
+    )
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self.defaults = {name: plain(value) for name, value in defaults.items()}
@@ -286,6 +290,8 @@ class Optimizer:
 
     def _updated(self, p: Any, g: Any, state: State, options: dict[str, Any]) -> tuple[Any, State]:
         xp = namespace_of(p)
+        if self.masters and is_half(xp, p):
+            return through_master(xp, self._updated, p, g, state, options)
         try:
             if xp.dtype_of(p.dtype).kind == "complex floating":
                 new, state = by_parts(xp, self._update(xp), p, g, state, options)
@@ -324,15 +330,24 @@ class Optimizer:
         except KeyError:
             xp, name = namespace_of(p), self.rule.__name__
             fits = name.endswith("_update") and xp.dtype_of(p.dtype).kind == "real floating"
+            fits = fits and not (self.masters and is_half(xp, p))
             found = self._updates_in_place[key] = getattr(xp, name + "_", None) if fits else None
             return found
 
     def _require_agreement(self, p: Any, g: Any, state: State) -> None:
+        kept = self._kept_dtype(p)
         if g.dtype is not p.dtype or g.shape != p.shape or type(g) is not type(p):
-            require_agreement(self._name, p, "gradient", g, p.shape)
+            require_agreement(self._name, p, "gradient", g, p.shape, (p.dtype, kept))
         shapes = _NOTHING if self.elementwise else self.state_shapes(p.shape)
         for name, value in state.items():
-            require_agreement(self._name, p, name, raw(value), shapes.get(name, p.shape))
+            require_agreement(self._name, p, name, raw(value), shapes.get(name, p.shape), (kept,))
+
+    def _kept_dtype(self, p: Any) -> Any:
+        """The dtype of the state of a parameter."""
+        if not self.masters:
+            return p.dtype
+        xp = namespace_of(p)
+        return xp.raw_dtype("float32") if is_half(xp, p) else p.dtype
 
     # ------------------------------------------------------------------------------------------------------- state
 
@@ -454,7 +469,9 @@ class Optimizer:
     def _fitted(self, states: dict[int, State]) -> dict[int, State]:
         parameters = self._parameters()
         shapes = [self.state_shapes(p.shape) for p in parameters]
-        return fitted(self._name, self.state_names, self.state_numbers, parameters, shapes, states)
+        dtypes = [self._kept_dtype(p._raw) for p in parameters]
+        names = (*self.state_names, MASTER) if self.masters and self.state_names else self.state_names
+        return fitted(self._name, names, self.state_numbers, parameters, shapes, dtypes, states)
 
     def _set_states(self, states: dict[int, State]) -> None:
         parameters = self._parameters()

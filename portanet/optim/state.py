@@ -39,11 +39,11 @@ def as_array(xp: Any, value: Any) -> Any:
     return value if type(value) in libraries or type(value) in PYTHON_SCALARS else xp.asarray(value)
 
 
-def require_agreement(where: str, p: Any, name: str, value: Any, shape: Any) -> None:
-    """Raise TypeError unless an array (a gradient, a state) of this shape is like its parameter in library and dtype."""
+def require_agreement(where: str, p: Any, name: str, value: Any, shape: Any, dtypes: tuple[Any, ...]) -> None:
+    """Raise TypeError unless an array (a gradient, a state) has this shape, its parameter's library, and one of the dtypes."""
     if name == COUNT or not is_array(value):
         return
-    if namespace_of(value) is namespace_of(p) and value.dtype == p.dtype and value.shape == shape:
+    if namespace_of(value) is namespace_of(p) and value.dtype in dtypes and value.shape == shape:
         return
     way = (
         f"call zero_grad() and backward() again; or move this one: g.to({namespace_of(p).library_name!r})"
@@ -88,6 +88,7 @@ def fitted(
     numbers: tuple[str, ...],
     parameters: list[Tensor],
     shapes: list[dict[str, tuple[int, ...]]],
+    dtypes: list[Any],
     states: dict[int, State],
 ) -> dict[int, State]:
     """Saved states, checked against the parameters and the names that are kept, and copied to where they belong."""
@@ -105,7 +106,9 @@ def fitted(
                 f"{', '.join(names)}: it is another optimizer's state."
             )
         found[i] = {
-            name: _number(name, s) if name in (COUNT, *numbers) else _fit(where, i, parameters[i], shapes[i], name, s)
+            name: _number(name, s)
+            if name in (COUNT, *numbers)
+            else _fit(where, i, parameters[i], shapes[i], dtypes[i], name, s)
             for name, s in state.items()
             if s is not None
         }
@@ -117,7 +120,7 @@ def _number(name: str, value: Any) -> Any:
     return int(value) if name == COUNT else float(value)
 
 
-def _fit(where: str, i: int, p: Tensor, shapes: dict[str, tuple[int, ...]], name: str, value: Any) -> Any:
+def _fit(where: str, i: int, p: Tensor, shapes: dict[str, tuple[int, ...]], dtype: Any, name: str, value: Any) -> Any:
     value = plain(value)
     if not is_array(value):
         return value
@@ -129,7 +132,7 @@ def _fit(where: str, i: int, p: Tensor, shapes: dict[str, tuple[int, ...]], name
             "optimizer over the parameters of the same model, in the same order."
         )
     xp = namespace_of(p._raw)
-    return Tensor(xp.astype(xp.copy(move(saved._raw, xp, device_of(p._raw))), p._raw.dtype))
+    return Tensor(xp.astype(xp.copy(move(saved._raw, xp, device_of(p._raw))), dtype))
 
 
 def flattened(

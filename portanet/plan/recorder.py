@@ -145,6 +145,15 @@ class Recorder:
         """An optimizer's step: a recorder that knows of optimizers writes it down."""
         raise Refused(f"{type(optimizer).__name__}.step() has effects that this recording has no place for")
 
+    def advance_unless(self, optimizer: Any, skip: Any) -> None:
+        """An optimizer's step, left out where ``skip`` is true; for a recorder that must not ask it is taken back there."""
+        if not bool(skip):
+            self.advance(optimizer)
+
+    def holds(self, tensor: Any) -> bool:
+        """Whether a Tensor that the step changes is given back; a recorder that knows which are its own refuses others."""
+        return True
+
     def finished(self, kept: list[Any]) -> tuple[list[Callable[[], Any]], list[Callable[[], Any]], dict[int, Any]]:
         """The calls ready to be made, before and from the first effect on; and where arrays that moved are now, by the
         identity of the array in the recording. The arrays ``kept`` are read after the last call."""

@@ -5,9 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import cupy
+import numpy
 from array_api_compat import cupy as _standard
 
-__all__ = ["clip", "copy", "layout", "linalg_solve", "to_host"]
+__all__ = ["bfloat16_dtype", "clip", "copy", "layout", "linalg_solve", "to_host"]
+
+
+def bfloat16_dtype() -> Any:
+    """CuPy takes bfloat16 from ml_dtypes, where that is installed, and has no name of its own for it."""
+    try:
+        import ml_dtypes
+    except ImportError:
+        return None
+    return numpy.dtype(ml_dtypes.bfloat16)
 
 
 def to_host(x: Any) -> Any:

@@ -56,7 +56,7 @@ _SOURCE = Source(
         T* mine = scores + r * columns; \
         Scores score = {mine, seen, added, STEPS(mask), place, (A)scale, causal};
 
-    extern "C" __global__ void __launch_bounds__(512, 1) attention(ARGUMENTS, T* logs) {
+    extern "C" __global__ void __launch_bounds__(512, 1) attention(ARGUMENTS, A* logs) {
         BEGIN
         A held[HELD], largest = -INFINITE;
         #pragma unroll
@@ -93,19 +93,19 @@ _SOURCE = Source(
         if (!fits)
             for (index j = threadIdx.x + (index)blockDim.x * HELD; j < columns; j += blockDim.x)
                 mine[j] = (T)(exp(score(j) - largest) * share * (keep ? (A)keep[at(STEPS(keep), place, j)] : (A)1));
-        if (threadIdx.x == 0) logs[r] = (T)(some ? largest + log(sum) : (A)0);
+        if (threadIdx.x == 0) logs[r] = some ? largest + log(sum) : (A)0;
     }
 
     // Scores become what multiplied the values; the cotangents of that, gp, become those of the scores times `factor`.
     extern "C" __global__ void __launch_bounds__(512) attention_backward(
-        ARGUMENTS, T* gp, const T* logs, const T* gout, const T* out, const T* glogs, index width, double factor
+        ARGUMENTS, T* gp, const A* logs, const T* gout, const T* out, const A* glogs, index width, double factor
     ) {
         BEGIN
         A level = 0;
         for (index j = threadIdx.x; j < width; j += blockDim.x)
             level += (A)gout[r * width + j] * (A)out[r * width + j];
-        level = total(level) - (glogs ? (A)glogs[r] : (A)0);
-        A log_of_sum = (A)logs[r];
+        level = total(level) - (glogs ? glogs[r] : (A)0);
+        A log_of_sum = logs[r];
         T* theirs = gp + r * columns;
         for (index j = threadIdx.x; j < columns; j += blockDim.x) {
             A p = exp(score(j) - log_of_sum), kept = keep ? (A)keep[at(STEPS(keep), place, j)] : (A)1;
@@ -149,6 +149,11 @@ def _taken(q: Any, k: Any, v: Any, mask: Any, keep: Any) -> bool:
     return fits(q, k, v, *masks) and k.shape[:-2] == batch and v.shape[:-2] == batch
 
 
+def _of_sums(x: Any) -> Any:
+    """The dtype of the logarithms of the sums: float32 for half-width ones, as rounded they would be factors of all."""
+    return cupy.dtype(cupy.float32) if x.dtype.itemsize == 2 else x.dtype
+
+
 def _launched(kernel: str, scores: Any, arguments: tuple[Any, ...]) -> None:
     columns = scores.shape[-1]
     threads = min(512, max(32, 1 << math.ceil(math.log2(max(1, columns / _HELD)))))
@@ -170,7 +175,7 @@ def attention(
         how: dict[str, Any] = {"causal": causal, "scale": scale, "through": through}
         return _composed(namespace_of(q), q, k, v, mask, keep, **how)
     scores = matmul(q, k.swapaxes(-1, -2))
-    logs = cupy.ndarray(scores.shape[:-1], scores.dtype)
+    logs = cupy.ndarray(scores.shape[:-1], _of_sums(scores))
     _launched("attention", scores, (*_arguments(scores, mask, keep, causal, scale), logs))
     return matmul(scores, v), logs
 
@@ -190,7 +195,7 @@ def attention_backward(
     through: bool = False,
 ) -> tuple[Any, ...]:
     gout, glogs = g
-    if gout is None or not (_taken(q, k, v, mask, keep) and fits(gout, out, logs)):
+    if gout is None or not (_taken(q, k, v, mask, keep) and fits(gout, out, q) and logs.dtype == _of_sums(q)):
         how: dict[str, Any] = {"causal": causal, "scale": scale, "through": through}
         return _composed_backward(namespace_of(q), g, out, logs, q, k, v, mask, keep, **how)
     scores = matmul(q, k.swapaxes(-1, -2))

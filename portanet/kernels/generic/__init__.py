@@ -3,6 +3,7 @@
 Every function takes the namespace first; callers use it without: ``namespace_of(x).scatter_add(x, i, v)``.
 """
 
+from portanet.kernels.generic.amp import *  # noqa: F403
 from portanet.kernels.generic.arrays import *  # noqa: F403
 from portanet.kernels.generic.attention import *  # noqa: F403
 from portanet.kernels.generic.bessel import *  # noqa: F403

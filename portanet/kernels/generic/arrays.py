@@ -83,6 +83,11 @@ def copy(xp: Any, x: Any) -> Any:
     return xp.asarray(x, copy=True)
 
 
+def bfloat16_dtype(xp: Any) -> Any:
+    """The data type object of bfloat16 where the library's namespace has no such name, or None: it has none at all."""
+    return None
+
+
 def cast(xp: Any, x: Any, *, dtype: Any) -> Any:
     """The elements in another dtype."""
     return xp.astype(x, dtype)

@@ -6,6 +6,15 @@ import math
 from typing import Any
 
 
+def _single(xp: Any, x: Any) -> Any:
+    """``x`` in float32 where its dtype is half-width: sums of exponentials and their logarithms need more digits."""
+    return xp.astype(x, xp.float32) if str(x.dtype).endswith("float16") else x
+
+
+def _of_dtype(xp: Any, x: Any, like: Any) -> Any:
+    return x if x.dtype == like.dtype else xp.astype(x, like.dtype)
+
+
 def attention_scores(xp: Any, q: Any, k: Any, mask: Any, causal: bool, scale: float) -> Any:
     """scale q k^T (..., L, S), -inf where a query must not see a key."""
     scores = xp.matmul(q * scale, xp.matrix_transpose(k))
@@ -35,9 +44,10 @@ def attention(
     Shapes: q (..., L, E), k (..., S, E), v (..., S, V); the results (..., L, V) and (..., L). ``mask`` broadcasts to (...,
     L, S): truth values, True where a query sees a key, or numbers that are added. ``causal``: query i sees the keys up
     to i. A query that sees no key gets zeros, and so does its sum. ``keep`` (..., L, S) multiplies the softmax: dropout.
-    ``through`` says whether the way back will be asked for the cotangent of ``mask``; here it is idle.
+    ``through`` says whether the way back will be asked for the cotangent of ``mask``; here it is idle. Of half-width arrays
+    the products are half-width, the softmax and the logarithms are float32.
     """
-    scores = attention_scores(xp, q, k, mask, causal, scale)
+    scores = _single(xp, attention_scores(xp, q, k, mask, causal, scale))
     largest = xp.max(scores, axis=-1, keepdims=True)  # taken off first: exp overflows above 88 in float32
     zero = xp.zeros_like(largest)
     largest = xp.where(largest == -math.inf, zero, largest)
@@ -47,7 +57,7 @@ def attention(
     total = xp.where(some, total, xp.ones_like(total))
     p = p / total
     logs = xp.where(some, largest + xp.log(total), zero)
-    return xp.matmul(p if keep is None else p * keep, v), xp.squeeze(logs, axis=-1)
+    return xp.matmul(_of_dtype(xp, p if keep is None else p * keep, v), v), xp.squeeze(logs, axis=-1)
 
 
 def attention_backward(
@@ -72,16 +82,17 @@ def attention_backward(
     """
     gout, glogs = g
     gout = xp.zeros_like(out) if gout is None else gout
-    p = xp.exp(attention_scores(xp, q, k, mask, causal, scale) - xp.expand_dims(logs, axis=-1))
-    gp = xp.matmul(gout, xp.matrix_transpose(v))
+    p = xp.exp(_single(xp, attention_scores(xp, q, k, mask, causal, scale)) - xp.expand_dims(logs, axis=-1))
+    gp = _single(xp, xp.matmul(gout, xp.matrix_transpose(v)))
     kept = p if keep is None else p * keep
     gp = gp if keep is None else gp * keep
-    level = xp.sum(gout * out, axis=-1, keepdims=True)
+    level = xp.sum(_single(xp, gout) * _single(xp, out), axis=-1, keepdims=True)
     if glogs is not None:
         level = level - xp.expand_dims(glogs, axis=-1)
     gs = p * (gp - level)
-    gq = xp.matmul(gs, k) * scale
-    gk = xp.matmul(xp.matrix_transpose(gs), q * scale)
+    narrow, kept = _of_dtype(xp, gs, q), _of_dtype(xp, kept, gout)
+    gq = xp.matmul(narrow, k) * scale
+    gk = xp.matmul(xp.matrix_transpose(narrow), q * scale)
     return gq, gk, xp.matmul(xp.matrix_transpose(kept), gout), gs if through else None
 
 

@@ -47,6 +47,8 @@ def _sigmoid(x: Any, y: Any) -> None:
 
 
 def gelu(x: Any, *, approximate: str) -> Any:
+    if x.dtype == np.float16:
+        return gelu(x.astype(np.float32), approximate=approximate).astype(np.float16)
     if approximate == "none" and x.dtype != np.float32:
         return generic.gelu(namespace_of(x), x, approximate=approximate)
     y = np.empty(x.shape, x.dtype)
@@ -69,6 +71,9 @@ def _gelu(coefficients: tuple[float, ...], x: Any, y: Any) -> None:
 
 
 def gelu_backward(g: Any, y: Any, x: Any, *, approximate: str) -> Any:
+    if x.dtype == np.float16:
+        wide = [array.astype(np.float32) for array in (g, y, x)]
+        return gelu_backward(*wide, approximate=approximate).astype(np.float16)
     if approximate == "none" and x.dtype != np.float32:
         return generic.gelu_backward(namespace_of(x), g, y, x, approximate=approximate)
     gx = np.empty(x.shape, x.dtype)

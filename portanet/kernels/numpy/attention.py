@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,28 @@ _MODERATE = 60.0  # e to this power, times any number of keys, is far from overf
 _PORTION = 1 << 29  # multiplications that are worth a thread
 
 
+def _in_single(kernel: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
+    """``kernel`` with float16 computed in float32, and its results rounded; the logarithms of the sums are not."""
+
+    @functools.wraps(kernel)
+    def called(*args: Any, **options: Any) -> tuple[Any, ...]:
+        if not any([getattr(x, "dtype", None) == np.float16 for x in args]):
+            return kernel(*args, **options)
+        found = kernel(*_single(args), **options)
+        if kernel.__name__.endswith("_backward"):
+            return tuple([None if one is None else one.astype(np.float16) for one in found])
+        return found[0].astype(np.float16), found[1]
+
+    return called
+
+
+def _single(tree: Any) -> Any:
+    if isinstance(tree, (tuple, list)):
+        return [_single(one) for one in tree]
+    return tree.astype(np.float32) if getattr(tree, "dtype", None) == np.float16 else tree
+
+
+@_in_single
 def attention(
     q: Any,
     k: Any,
@@ -37,6 +60,7 @@ def attention(
     return out.reshape(*lead, *out.shape[2:]), logs.reshape(*lead, logs.shape[2])
 
 
+@_in_single
 def attention_backward(
     g: Any,
     out: Any,
@@ -68,6 +92,7 @@ def attention_backward(
     return tuple([None if one is None else one.reshape(*lead, *one.shape[2:]) for one in found])
 
 
+@_in_single
 def packed_attention(
     x: Any,
     mask: Any = None,
@@ -86,6 +111,7 @@ def packed_attention(
     return out, logs
 
 
+@_in_single
 def packed_attention_backward(
     g: Any,
     out: Any,

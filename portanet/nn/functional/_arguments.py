@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from portanet.autocasting import current
 from portanet.library import libraries, namespace_of, require_same
 from portanet.nn.functional._checks import raw_of
+from portanet.nn.functional._precision import widened
 from portanet.tensor import Tensor
 
 
@@ -32,7 +34,13 @@ def require_axis(name: str, dim: int, input: Any) -> None:
 
 
 def together(name: str, input: Any, *others: Any) -> tuple[Any, ...]:
-    """The arrays as they are, or all of them as Tensors where one is; None stays None, anything else is refused."""
+    """The arrays as they are, or all of them as Tensors where one is; None stays None, anything else is refused.
+
+    What takes several arrays so is a loss or the like: inside of `autocast` it sees them in float32.
+    """
+    region = current.get()
+    if region is not None:
+        input, others = widened(input), tuple([widened(x) for x in others])
     if isinstance(input, Tensor):
         for x in others:
             if x is not None and not isinstance(x, Tensor):

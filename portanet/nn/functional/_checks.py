@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from portanet import autocasting
 from portanet.dtypes import DType
 from portanet.library import namespace_of, require_same
 from portanet.tensor import Tensor
@@ -35,7 +36,7 @@ def refuse_dtype(name: str, x: Any, parameter: Any) -> None:
     """Raise TypeError for an input whose dtype or library is not that of the parameters: promotion would hide it."""
     require_same(name, x, parameter)
     given, own = dtype_of(x), dtype_of(parameter)
-    if given is own:
+    if given is own or autocasting.allowed(given, own):
         return
     cast = f"cast the input with portanet.astype(x, {own!r})"
     if given.kind == own.kind:

@@ -13,6 +13,7 @@ from portanet.library import namespace_of
 from portanet.nn.functional._arguments import elementwise_namespace as _namespace
 from portanet.nn.functional._arguments import require_axis, together
 from portanet.nn.functional._checks import require_dtype
+from portanet.nn.functional._precision import like
 
 __all__ = [
     "celu", "elu", "gelu", "glu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax", "logsigmoid",
@@ -68,6 +69,7 @@ def prelu(input: Any, weight: Any) -> Any:
     >>> portanet.nn.functional.prelu(portanet.asarray([-1.0, 2.0]), portanet.asarray([0.25]))
     tensor([-0.25,  2.  ])
     """
+    given = input
     input, weight = together("prelu", input, weight)
     xp = _namespace("prelu", input)
     require_dtype("PReLU", input, weight)
@@ -81,7 +83,7 @@ def prelu(input: Any, weight: Any) -> Any:
         weight = xp.reshape(weight, (count,) + (1,) * (input.ndim - 2))
     elif shape == (1,):
         weight = xp.reshape(weight, ())
-    return xp.where(input > 0, input, weight * input)
+    return like(xp.where(input > 0, input, weight * input), given)
 
 
 def _elu(xp: Any, x: Any, alpha: float, scale: float, stretch: float) -> Any:
@@ -89,7 +91,7 @@ def _elu(xp: Any, x: Any, alpha: float, scale: float, stretch: float) -> Any:
     # Clean the input of the branch not taken: expm1 overflows there, and its nan would come back as a gradient.
     low = xp.where(positive, xp.zeros_like(x), x)
     high = x if scale == 1 else x * scale
-    return xp.where(positive, high, (alpha * scale) * xp.expm1(low if stretch == 1 else low * stretch))
+    return like(xp.where(positive, high, (alpha * scale) * xp.expm1(low if stretch == 1 else low * stretch)), x)
 
 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
@@ -188,7 +190,7 @@ def mish(input: Any, inplace: bool = False) -> Any:
     tensor([   0., 1000.])
     """
     xp = _namespace("mish", input, inplace)
-    return input * xp.tanh(xp.softplus(input, beta=1.0, threshold=20.0))
+    return like(input * xp.tanh(xp.softplus(input, beta=1.0, threshold=20.0)), input)
 
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
@@ -219,7 +221,7 @@ def logsigmoid(input: Any) -> Any:
     >>> portanet.nn.functional.logsigmoid(portanet.asarray([-1000.0, 0.0]))
     tensor([-1.000000e+03, -6.931472e-01])
     """
-    return -_namespace("logsigmoid", input).softplus(-input, beta=1.0, threshold=math.inf)
+    return like(-_namespace("logsigmoid", input).softplus(-input, beta=1.0, threshold=math.inf), input)
 
 
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.nn.functional._checks import common_namespace, raw_of, require_dtype
+from portanet.nn.functional._precision import like
 from portanet.nn.functional._windows import AXES, Ints, Pairs, as_ints, spatial, window_counts
 from portanet.nn.functional.padding import padded
 
@@ -312,7 +313,7 @@ def _conv_transpose(
     pairs = tuple([(p, p) for p in cut])
     how: dict[str, Any] = {"stride": stride, "padding": pairs, "dilation": dilation, "groups": groups}
     y = xp.conv_backward_input(images, weight, size=output, **how)
-    y = y if bias is None else y + xp.reshape(bias, (-1,) + (1,) * axes)
+    y = y if bias is None else y + xp.reshape(like(bias, y), (-1,) + (1,) * axes)
     return y if batched else xp.squeeze(y, axis=0)
 
 

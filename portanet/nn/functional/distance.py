@@ -8,6 +8,7 @@ from typing import Any
 from portanet.library import namespace_of
 from portanet.nn.functional._arguments import real_namespace, require_axis, require_dtype, together
 from portanet.nn.functional._checks import raw_of
+from portanet.nn.functional._precision import widened
 
 __all__ = ["cosine_similarity", "normalize", "pairwise_distance", "pdist"]
 
@@ -64,7 +65,7 @@ def normalize(input: Any, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: f
             [0. , 0. ]])
     """
     require_order("normalize", p)
-    xp = real_namespace("normalize", input)
+    xp, input = real_namespace("normalize", input), widened(input)
     axes = dim if isinstance(dim, tuple) else (dim,)
     for axis in axes:
         require_axis("normalize", axis, input)
@@ -160,7 +161,7 @@ def pdist(input: Any, p: float = 2.0) -> Any:
     tensor([5.       , 1.       , 4.2426405])
     """
     require_order("pdist", p)
-    xp = real_namespace("pdist", input)
+    xp, input = real_namespace("pdist", input), widened(input)
     if input.ndim != 2:
         raise ValueError(f"pdist: expected an input of shape (N, M), saw {tuple(input.shape)}.")
     first, second = _pairs(raw_of(input))

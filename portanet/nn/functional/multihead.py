@@ -198,7 +198,8 @@ def _attended(
     weights = None
     if need_weights:
         scores = attention_scores(xp, q, k, mask, **how)
-        weights = xp.exp(scores - xp.expand_dims(logs, axis=-1))
+        weights = xp.exp(scores - xp.expand_dims(logs, axis=-1))  # float32 for half-width ones
+        weights = weights if weights.dtype == merged.dtype else xp.astype(weights, merged.dtype)
         weights = weights if keep is None else weights * keep
     return linear(merged, out_weight, out_bias), weights
 

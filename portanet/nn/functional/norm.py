@@ -8,6 +8,7 @@ from typing import Any
 from portanet.library import namespace_of
 from portanet.nn.functional._arguments import real_namespace
 from portanet.nn.functional._checks import common_namespace, raw_of, require_dtype
+from portanet.nn.functional._precision import like, widened
 from portanet.plan.recorder import writing
 from portanet.tensor import Tensor
 
@@ -82,6 +83,7 @@ def rms_norm(input: Any, normalized_shape: int | tuple[int, ...], weight: Any = 
             [0.2, 1.4]])
     """
     real_namespace("RMSNorm", input)
+    input = widened(input)
     x = raw_of(input)
     axes = _last_axes("RMSNorm", x, normalized_shape, weight=weight)
     require_dtype("RMSNorm", input, weight)
@@ -139,6 +141,9 @@ def batch_norm(
     tensor([[-1., -1.],
             [ 1.,  1.]])
     """
+    wide = widened(input)
+    if wide is not input:  # the statistics in float32, the result as the input came
+        return like(batch_norm(wide, running_mean, running_var, weight, bias, training, momentum, eps), input)
     x = raw_of(input)
     _check_batch(x, training, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     require_dtype("BatchNorm", input, running_mean, running_var, weight, bias)
@@ -236,6 +241,9 @@ def instance_norm(
              [-1.,  1.]]])
     """
     real_namespace("InstanceNorm", input)
+    wide = widened(input)
+    if wide is not input:  # as in `batch_norm`
+        return like(instance_norm(wide, running_mean, running_var, weight, bias, use_input_stats, momentum, eps), input)
     x = raw_of(input)
     _check_channels("InstanceNorm", x, 3, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     _check_averages("InstanceNorm", "use_input_stats=True", use_input_stats, running_mean, running_var)

@@ -7,6 +7,7 @@ from typing import Any
 
 from portanet.kernels.generic.recurrent import lstm_step
 from portanet.nn.functional._checks import raw_of
+from portanet.nn.functional._precision import like
 from portanet.nn.functional._recurrence import (
     NOTHING,
     Layer,
@@ -265,6 +266,6 @@ def _sum(biases: Sequence[Any]) -> Any:
     return biases[0] + biases[1] if biases else None
 
 
-def _start(xp: Any, state: Any, like: Any, width: int) -> Any:
+def _start(xp: Any, state: Any, inputs: Any, width: int) -> Any:
     """The state before the first step: as it was given, or zeros (N, width)."""
-    return xp.zeros_like(like[:, :width]) if state is None else state
+    return xp.zeros_like(inputs[:, :width]) if state is None else like(state, inputs)

@@ -6,6 +6,7 @@ from typing import Any
 
 from portanet.kernels.generic.recurrent import lstm_step
 from portanet.nn.functional._checks import common_namespace, raw_of, require_dtype
+from portanet.nn.functional._precision import like
 from portanet.nn.functional._recurrence import elman_step, gru_step, three_parts
 
 __all__ = ["gru_cell", "lstm_cell", "rnn_relu_cell", "rnn_tanh_cell"]
@@ -113,5 +114,5 @@ def _projected(
             saw = tuple(raw_of(state).shape)
             raise ValueError(f"{name}: {what} has shape {saw}, expected {(x.shape[0], width)}: (batch, hidden).")
         require_dtype(f"{name}'s {what}", state, w_ih)
-        found.append(state)
+        found.append(like(state, z))
     return xp, z, found
