@@ -269,11 +269,31 @@ def _sizing(function: Callable[..., Any]) -> Callable[..., Any]:
     return door
 
 
+def _feeding(function: Callable[..., Any]) -> Callable[..., Any]:
+    def door(*args: Any, **options: Any) -> Iterator[list[Any]]:
+        batches = function(*args, **options)
+        try:
+            while True:
+                with _unwatched() if watching else contextlib.nullcontext():
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                if watching:
+                    for array in [array for array in batch if not on_host(array)]:
+                        passed("to device", array)
+                yield batch
+        finally:
+            batches.close()
+
+    return door
+
+
 # name -> the door in front of a library's function of that name
 DOORS = {
     "to_host": _leaving,
     "from_host": _arriving,
     "asarray": _arriving,
+    "fed": _feeding,
     "nonzero": _sizing,  # and the next: how many there are is known to the device alone
     "unique_all": _sizing,
     "unique_counts": _sizing,

@@ -229,8 +229,7 @@ class Tensor(Reading):
         if not isinstance(self._node, Leaf):
             raise RuntimeError("only a leaf that requires grad has a .grad; call requires_grad_() first.")
         if value is not None:
-            if not isinstance(value, Tensor):
-                value = Tensor(value)
+            value = value if isinstance(value, Tensor) else Tensor(value)
             if value.shape != self.shape:
                 raise ValueError(f"this Tensor has shape {self.shape}, so its grad cannot have shape {value.shape}.")
         self._node.grad = value

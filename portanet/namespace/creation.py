@@ -28,14 +28,6 @@ def _place(dtype: Any, device: Any, kind: str = "f") -> tuple[Library, dict[str,
     }
 
 
-def _made(name: str, library: Library, *args: Any, **options: Any) -> Tensor:
-    """What the library's creation function makes, as a Tensor."""
-    try:
-        return Tensor(getattr(library, name)(*args, **options))
-    except Exception as problem:
-        explain(name, (), problem)
-
-
 def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Tensor:
     """A Tensor of numbers, nested lists of numbers, or an array.
 
@@ -64,7 +56,10 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | 
     if copy is False and not hasattr(obj, "__dlpack__") and not hasattr(obj, "__array__"):
         raise ValueError("copy=False: Python numbers are always copied; leave copy out.")
     library, place = _place(dtype, device, kind_of(obj))
-    return _made("asarray", library, obj, copy=copy, **place)
+    try:
+        return Tensor(library.asarray(obj, copy=copy, **place))
+    except Exception as problem:
+        explain("asarray", (), problem)
 
 
 def _holds_tensors(obj: Any) -> bool:
@@ -80,8 +75,14 @@ def _from_array(raw: Any, dtype: Any, device: Any, copy: bool | None) -> Tensor:
         if copy is False:
             raise ValueError(f"copy=False: a NumPy array has to be copied to {backend.name}.")
         library, place = _place(dtype or library.dtype_of(raw.dtype), device)
-        return _made("from_host", library, raw, **place)
-    return _made("asarray", library, raw, dtype=library.raw_dtype(dtype), device=library.device(device), copy=copy)
+        try:
+            return Tensor(library.from_host(raw, **place))
+        except Exception as problem:
+            explain("asarray", (), problem)
+    try:
+        return Tensor(library.asarray(raw, dtype=library.raw_dtype(dtype), device=library.device(device), copy=copy))
+    except Exception as problem:
+        explain("asarray", (), problem)
 
 
 def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -104,7 +105,10 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None,
     kind = kind_of([number for number in (start, stop, step) if number is not None])
     library, place = _place(dtype, device, kind)
     start, stop = (0, start) if stop is None else (start, stop)
-    return _made("arange", library, start, stop, step, **place)
+    try:
+        return Tensor(library.arange(start, stop, step, **place))
+    except Exception as problem:
+        explain("arange", (), problem)
 
 
 def empty(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -115,7 +119,10 @@ def empty(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     (2, 3)
     """
     library, place = _place(dtype, device)
-    return _made("empty", library, shape, **place)
+    try:
+        return Tensor(library.empty(shape, **place))
+    except Exception as problem:
+        explain("empty", (), problem)
 
 
 def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = None, device: Any = None) -> Tensor:
@@ -127,7 +134,10 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: Any = N
             [0., 1.]])
     """
     library, place = _place(dtype, device)
-    return _made("eye", library, n_rows, n_cols, k=k, **place)
+    try:
+        return Tensor(library.eye(n_rows, n_cols, k=k, **place))
+    except Exception as problem:
+        explain("eye", (), problem)
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
@@ -156,7 +166,10 @@ def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) 
     tensor([7., 7.])
     """
     library, place = _place(dtype, device, kind_of(fill_value))
-    return _made("full", library, shape, fill_value, **place)
+    try:
+        return Tensor(library.full(shape, fill_value, **place))
+    except Exception as problem:
+        explain("full", (), problem)
 
 
 def linspace(
@@ -170,7 +183,10 @@ def linspace(
     """
     kind = "c" if kind_of([start, stop]) == "c" else "f"
     library, place = _place(dtype, device, kind)
-    return _made("linspace", library, start, stop, num, endpoint=endpoint, **place)
+    try:
+        return Tensor(library.linspace(start, stop, num, endpoint=endpoint, **place))
+    except Exception as problem:
+        explain("linspace", (), problem)
 
 
 def ones(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -181,7 +197,10 @@ def ones(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     tensor([1., 1.])
     """
     library, place = _place(dtype, device)
-    return _made("ones", library, shape, **place)
+    try:
+        return Tensor(library.ones(shape, **place))
+    except Exception as problem:
+        explain("ones", (), problem)
 
 
 def zeros(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -192,7 +211,10 @@ def zeros(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     tensor([0., 0.])
     """
     library, place = _place(dtype, device)
-    return _made("zeros", library, shape, **place)
+    try:
+        return Tensor(library.zeros(shape, **place))
+    except Exception as problem:
+        explain("zeros", (), problem)
 
 
 def _like(name: str, x: Any, dtype: Any, device: Any, *values: Any) -> Tensor:
