@@ -40,8 +40,8 @@ def compile(step: Callable[..., Any] | None = None, *, state: Any = ()) -> Any:
     Args:
         step: takes Tensors, arrays and plain values, in tuples, lists and dicts too, and returns such. What it returns
             are constants: Tensors without a graph.
-        state: the Modules, Optimizers and Tensors that it reads or changes besides its arguments. What is not named
-            here is taken for a constant. Without ``step`` this is a decorator.
+        state: the Modules, Optimizers, Tensors and GradScaler that it reads or changes besides its arguments. What is
+            not named here is taken for a constant. Without ``step`` this is a decorator.
 
     Returns:
         a `CompiledStep`.

@@ -72,8 +72,7 @@ def _reflected(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tenso
     def method(self: Tensor, other: Any) -> Any:
         if ruled and (region := switch()) is not None:
             self, other = precise(region, cast_as, (self, other))
-            if isinstance(other, Tensor):
-                other = other._raw
+            other = getattr(other, "_raw", other)
         a, p = self._raw, self._node
         b = _other(name, a, other)
         if b is NotImplemented:

@@ -449,7 +449,7 @@ def test_results_are_constants():
 def test_what_compile_takes():
     with pytest.raises(TypeError, match="expected a function, saw int"):
         portanet.compile(3)
-    with pytest.raises(TypeError, match="Modules, Optimizers and Tensors, saw str"):
+    with pytest.raises(TypeError, match="Modules, Optimizers, Tensors and a GradScaler, saw str"):
         portanet.compile(lambda: 0, state="model")
     with pytest.raises(TypeError, match="saw ndarray"):
         portanet.compile(lambda: 0, state=(numpy.ones(2),))

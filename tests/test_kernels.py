@@ -640,6 +640,14 @@ def test_conjugates_come_to_the_host(backend):
     numpy.testing.assert_array_equal(numpy.asarray(xp.to_host(xp.imag(conjugate))), z.conj().imag)
 
 
+def test_bfloat16_is_found_where_a_library_has_no_name_for_it(backend):
+    assert of_generic(backend, "bfloat16_dtype")() is None
+    if backend.name == "cupy":
+        pytest.importorskip("ml_dtypes")
+        assert backend.library.raw_dtype("bfloat16") == "bfloat16"
+        assert pn.ones(2, dtype="bfloat16").dtype is pn.bfloat16
+
+
 def test_the_device_of_an_array_is_one_that_arrays_can_be_made_on(backend):
     xp = backend.library
     raw = pn.zeros((2, 3)).array
@@ -706,6 +714,7 @@ def test_memory_in_use_is_part_of_what_there_is(backend):
 # Mechanical: what a library's file may hold, and that all of it is compared somewhere.
 
 LOOKED_AT = {
+    "bfloat16_dtype",
     "capturer",  # in test_compile_graph.py, as the next
     "copy_into",
     "device_of",
