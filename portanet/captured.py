@@ -62,6 +62,24 @@ class _Capturing(Recorder):
         return id(tensor) in self.captured.homed
 
 
+class _Given(Tensor):
+    """A gradient that there is before the step, which knows whether the step looks at it."""
+
+    __slots__ = ("_array", "was_read")
+
+    def __init__(self, array: Any) -> None:
+        self._array, self.was_read, self._node = array, False, None
+
+    @property
+    def _raw(self) -> Any:
+        self.was_read = True
+        return self._array
+
+    @_raw.setter
+    def _raw(self, new: Any) -> None:
+        self._array = new
+
+
 class Captured:
     """One capture of a step, for arguments of one form.
 
@@ -140,8 +158,9 @@ class Captured:
         collecting = gc.isenabled()
         gc.disable()  # what it would free may not be freed while a device records
         try:
-            for leaf, grad in zip(self.leaves, self.grads):
-                leaf.grad = None if grad is None else Tensor(grad)
+            given_grads = [None if grad is None else _Given(grad) for grad in self.grads]
+            for leaf, grad in zip(self.leaves, given_grads):
+                leaf.grad = grad
             with self.capture.place():
                 self.capture.begin()
                 try:
@@ -149,6 +168,7 @@ class Captured:
                     self._finish(step(*given[0], **given[1]))
                     del given
                     self.parts.append(self.capture.end())
+                    self.grads = [None if grad is None or not grad.was_read else grad._raw for grad in given_grads]
                 except BaseException:
                     self.capture.abandon()
                     raise

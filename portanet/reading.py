@@ -144,7 +144,7 @@ class Reading:
         return doors.read(complex, self._raw)
 
     def __index__(self) -> int:
-        return doors.read(operator.index, self._raw)
+        return doors.read(_index, self._raw)
 
     def __len__(self) -> int:
         if self.ndim == 0:
@@ -165,6 +165,11 @@ class Reading:
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self.ndim == 0 else format(str(self), spec)
+
+
+def _index(raw: Any) -> int:
+    # Some arrays on a GPU tell their only element, but are no index.
+    return operator.index(raw if hasattr(raw, "__index__") or raw.ndim else raw.item())
 
 
 def raw_key(key: Any, raw: Any) -> Any:

@@ -216,7 +216,8 @@ def test_a_call_under_no_grad_is_another_step():
             step(x)
     step(x)
     assert step.recordings == 2
-    assert made.seen == [True, False]
+    captures = portanet.get_backend().library.capturer() is not None
+    assert made.seen == [True, False] * (2 if captures else 1)  # the first call of each form runs step by step
 
 
 def test_tensors_as_the_state():

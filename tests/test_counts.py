@@ -26,10 +26,10 @@ class Counter(Recorder):
         super().__init__()
         self.arrays = 0
 
-    def place(self, value: Any) -> Memory:
+    def place(self, value: Any, constant: bool = False) -> Memory:
         self.spare.clear()
         self.arrays += 1
-        return super().place(value)
+        return super().place(value, constant)
 
     def advance(self, optimizer: Any) -> None:
         optimizer._step()

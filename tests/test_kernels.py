@@ -723,7 +723,9 @@ LOOKED_AT = {
     "known_outside",
     "layout",
     "clip",  # of the standard, as the next: in test_standard.py and test_vjps.py, and in test_linalg.py
+    "isdtype",
     "linalg_solve",
+    "vecdot",
     "memory_in_use",
     "out_of_memory",
     "owns_memory",

@@ -8,7 +8,7 @@ import cupy
 import numpy
 from array_api_compat import cupy as _standard
 
-__all__ = ["bfloat16_dtype", "clip", "copy", "layout", "linalg_solve", "to_host"]
+__all__ = ["bfloat16_dtype", "clip", "copy", "isdtype", "layout", "linalg_solve", "to_host", "vecdot"]
 
 
 def bfloat16_dtype() -> Any:
@@ -41,6 +41,13 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     return x.copy() if y is x else y.astype(x.dtype, copy=False)
 
 
+def isdtype(dtype: Any, kind: Any) -> bool:
+    if getattr(dtype, "name", "") != "bfloat16":
+        return bool(_standard.isdtype(dtype, kind))
+    kinds = kind if isinstance(kind, tuple) else (kind,)  # NumPy does not know what kind of number it is
+    return any([one in ("real floating", "numeric") if isinstance(one, str) else one == dtype for one in kinds])
+
+
 def linalg_solve(x1: Any, x2: Any, /) -> Any:
     # CuPy's own refuses a vector beside a stack of matrices, and axes that would have to broadcast.
     b = x2[:, None] if x2.ndim == 1 else x2
@@ -49,3 +56,10 @@ def linalg_solve(x1: Any, x2: Any, /) -> Any:
         cupy.broadcast_to(x1, (*batch, *x1.shape[-2:])), cupy.broadcast_to(b, (*batch, *b.shape[-2:]))
     )
     return found[..., 0] if x2.ndim == 1 else found
+
+
+def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    if x1.dtype.name != "bfloat16":
+        return _standard.vecdot(x1, x2, axis=axis)
+    x1, x2 = cupy.broadcast_arrays(x1, x2)  # CuPy multiplies no stacks of matrices of these
+    return cupy.sum(x1 * x2, axis=axis, dtype=cupy.float32).astype(x1.dtype)

@@ -1,4 +1,7 @@
-"""Attention: products by cuBLASLt, and between them one pass over the scores, in their own memory."""
+"""Attention: products by cuBLASLt, and between them one pass over the scores, in their own memory.
+
+Heads that lie side by side in one array are read and written where they are, one after the other.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,14 @@ import cupy
 
 from portanet.kernels.cupy._cuda import Source
 from portanet.kernels.cupy._passes import GROUPS, PACKS, fits, name_of
-from portanet.kernels.cupy.gemm import matmul
+from portanet.kernels.cupy._products import is_stack, multiplied
 from portanet.kernels.generic.attention import attention as _composed
 from portanet.kernels.generic.attention import attention_backward as _composed_backward
+from portanet.kernels.generic.attention import packed_attention as _composed_packed
+from portanet.kernels.generic.attention import packed_attention_backward as _composed_packed_backward
 from portanet.library import namespace_of
 
-__all__ = ["attention", "attention_backward"]
+__all__ = ["attention", "attention_backward", "packed_attention", "packed_attention_backward"]
 
 _SOURCE = Source(
     "attention",
@@ -98,12 +103,13 @@ _SOURCE = Source(
 
     // Scores become what multiplied the values; the cotangents of that, gp, become those of the scores times `factor`.
     extern "C" __global__ void __launch_bounds__(512) attention_backward(
-        ARGUMENTS, T* gp, const A* logs, const T* gout, const T* out, const A* glogs, index width, double factor
+        ARGUMENTS, T* gp, const A* logs, const T* gout, VIEW(gout), const T* out, VIEW(out), const A* glogs, index width,
+        double factor
     ) {
         BEGIN
         A level = 0;
         for (index j = threadIdx.x; j < width; j += blockDim.x)
-            level += (A)gout[r * width + j] * (A)out[r * width + j];
+            level += (A)gout[at(STEPS(gout), place, j)] * (A)out[at(STEPS(out), place, j)];
         level = total(level) - (glogs ? glogs[r] : (A)0);
         A log_of_sum = logs[r];
         T* theirs = gp + r * columns;
@@ -160,6 +166,52 @@ def _launched(kernel: str, scores: Any, arguments: tuple[Any, ...]) -> None:
     _SOURCE.kernel(kernel, name_of[scores.dtype])((scores.size // columns,), (threads,), arguments)
 
 
+def _multiplied(a: Any, b: Any, out: Any) -> None:
+    """Write a b to ``out``, head by head where they do not follow each other in even steps."""
+    if a.ndim != 4 or all([is_stack(x) for x in (a, b, out)]):
+        multiplied(a, b, out)
+    else:
+        for head in range(a.shape[1]):
+            multiplied(a[:, head], b[:, head], out[:, head])
+
+
+def _forward(q: Any, k: Any, v: Any, mask: Any, keep: Any, out: Any, causal: bool, scale: float) -> Any:
+    """Write the result of attention to ``out``; returns the logarithms of the sums."""
+    scores = cupy.ndarray((*q.shape[:-1], k.shape[-2]), q.dtype)
+    _multiplied(q, k.swapaxes(-1, -2), scores)
+    logs = cupy.ndarray(scores.shape[:-1], _of_sums(scores))
+    _launched("attention", scores, (*_arguments(scores, mask, keep, causal, scale), logs))
+    _multiplied(scores, v, out)
+    return logs
+
+
+def _backward(
+    g: Any, out: Any, logs: Any, q: Any, k: Any, v: Any, mask: Any, keep: Any, into: Any, causal: bool, scale: float,
+    through: bool,
+) -> Any:  # fmt: skip
+    """Write the cotangents of q, k and v to the three arrays ``into``; returns those of the scores, unless scaled."""
+    gout, glogs = g
+    scores = cupy.ndarray((*q.shape[:-1], k.shape[-2]), q.dtype)
+    gp = cupy.ndarray(scores.shape, q.dtype)
+    _multiplied(q, k.swapaxes(-1, -2), scores)
+    _multiplied(gout, v.swapaxes(-1, -2), gp)
+    # The mask's cotangent is that of the scores as they are after scaling; else both products share the factor.
+    factor = 1.0 if through else scale
+    rows = [part for x in (gout, out) for part in _wide(x, x.shape)]
+    logs, glogs = cupy.ascontiguousarray(logs), None if glogs is None else cupy.ascontiguousarray(glogs)
+    rest = (gp, logs, rows[0], *rows[1], rows[2], *rows[3], glogs, out.shape[-1], float(factor))
+    _launched("attention_backward", scores, (*_arguments(scores, mask, keep, causal, scale), *rest))
+    gq, gk, gv = into
+    _multiplied(gp, k, gq)
+    _multiplied(gp.swapaxes(-1, -2), q, gk)
+    _multiplied(scores.swapaxes(-1, -2), gout, gv)
+    if not through:
+        return None
+    for x in (gq, gk):
+        x *= scale
+    return gp
+
+
 def attention(
     q: Any,
     k: Any,
@@ -174,10 +226,8 @@ def attention(
     if not _taken(q, k, v, mask, keep):
         how: dict[str, Any] = {"causal": causal, "scale": scale, "through": through}
         return _composed(namespace_of(q), q, k, v, mask, keep, **how)
-    scores = matmul(q, k.swapaxes(-1, -2))
-    logs = cupy.ndarray(scores.shape[:-1], _of_sums(scores))
-    _launched("attention", scores, (*_arguments(scores, mask, keep, causal, scale), logs))
-    return matmul(scores, v), logs
+    out = cupy.ndarray((*q.shape[:-1], v.shape[-1]), q.dtype)
+    return out, _forward(q, k, v, mask, keep, out, causal, scale)
 
 
 def attention_backward(
@@ -194,18 +244,66 @@ def attention_backward(
     scale: float = 1.0,
     through: bool = False,
 ) -> tuple[Any, ...]:
-    gout, glogs = g
-    if gout is None or not (_taken(q, k, v, mask, keep) and fits(gout, out, q) and logs.dtype == _of_sums(q)):
+    if not (_taken(q, k, v, mask, keep) and _returned(g, out, logs)):
         how: dict[str, Any] = {"causal": causal, "scale": scale, "through": through}
         return _composed_backward(namespace_of(q), g, out, logs, q, k, v, mask, keep, **how)
-    scores = matmul(q, k.swapaxes(-1, -2))
-    gp = matmul(gout, v.swapaxes(-1, -2))
-    # The mask's cotangent is that of the scores as they are after scaling; else both products share the factor.
-    factor = 1.0 if through else scale
-    given = [cupy.ascontiguousarray(x) for x in (logs, gout, out)]
-    rest = (gp, *given, None if glogs is None else cupy.ascontiguousarray(glogs), out.shape[-1], float(factor))
-    _launched("attention_backward", scores, (*_arguments(scores, mask, keep, causal, scale), *rest))
-    gq, gk = matmul(gp, k), matmul(gp.swapaxes(-1, -2), q)
-    if through:
-        gq, gk = gq * scale, gk * scale
-    return gq, gk, matmul(scores.swapaxes(-1, -2), gout), gp if through else None
+    into = [cupy.ndarray(x.shape, x.dtype) for x in (q, k, v)]
+    gmask = _backward(g, out, logs, q, k, v, mask, keep, into, causal, scale, through)
+    return *into, gmask
+
+
+def _returned(g: Any, out: Any, logs: Any) -> bool:
+    return g[0] is not None and fits(g[0], out) and logs.dtype == _of_sums(out)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Queries, keys and values side by side in one array.
+
+
+def _heads(x: Any, count: int, heads: int) -> list[Any]:
+    """``count`` arrays (N, heads, L, E / heads) that lie side by side in x (N, L, count E), as views."""
+    batch, length, width = x.shape
+    apart = x.reshape(batch, length, count, heads, width // (count * heads)).transpose(2, 0, 3, 1, 4)
+    return [apart[i] for i in range(count)]
+
+
+def packed_attention(
+    x: Any,
+    mask: Any = None,
+    keep: Any = None,
+    *,
+    heads: int,
+    causal: bool = False,
+    scale: float = 1.0,
+    through: bool = False,
+) -> tuple[Any, Any]:
+    q, k, v = _heads(x, 3, heads)
+    if not _taken(q, k, v, mask, keep):
+        how: dict[str, Any] = {"heads": heads, "causal": causal, "scale": scale, "through": through}
+        return _composed_packed(namespace_of(x), x, mask, keep, **how)
+    out = cupy.ndarray((*x.shape[:-1], x.shape[-1] // 3), x.dtype)
+    return out, _forward(q, k, v, mask, keep, _heads(out, 1, heads)[0], causal, scale)
+
+
+def packed_attention_backward(
+    g: Any,
+    out: Any,
+    logs: Any,
+    x: Any,
+    mask: Any = None,
+    keep: Any = None,
+    *,
+    heads: int,
+    causal: bool = False,
+    scale: float = 1.0,
+    through: bool = False,
+) -> tuple[Any, Any]:
+    q, k, v = _heads(x, 3, heads)
+    if not (_taken(q, k, v, mask, keep) and _returned(g, out, logs)):
+        how: dict[str, Any] = {"heads": heads, "causal": causal, "scale": scale, "through": through}
+        return _composed_packed_backward(namespace_of(x), g, out, logs, x, mask, keep, **how)
+    gx = cupy.ndarray(x.shape, x.dtype)
+    apart = [_heads(one, 1, heads)[0] for one in (g[0], out)]
+    into = _heads(gx, 3, heads)
+    gmask = _backward((apart[0], g[1]), apart[1], logs, q, k, v, mask, keep, into, causal, scale, through)
+    return gx, gmask
