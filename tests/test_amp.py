@@ -15,6 +15,15 @@ from tests.test_autocast import half, halves, ordinary  # noqa: F401
 F = nn.functional
 
 
+def require(library):
+    if library == "cupy":
+        reason = portanet.available_backends()["cupy"].reason
+        if reason:
+            pytest.skip(reason)
+    else:
+        pytest.importorskip(library)
+
+
 def one_parameter(**how):
     w = portanet.asarray([1.0, -2.0]).requires_grad_()
     return w, optim.SGD([w], lr=0.5, momentum=0.9), amp.GradScaler(**how)
@@ -186,10 +195,10 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("library", ["numpy", "jax", "torch"])
+@pytest.mark.parametrize("library", ["numpy", "jax", "torch", "cupy"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_compiled_step_leaves_out_the_same_steps(library, name):
-    pytest.importorskip(library)
+    require(library)
     losses, scale, counts, _ = trained(library, OPTIMIZERS[name], "float16", False)
     again, scale_again, counts_again, step = trained(library, OPTIMIZERS[name], "float16", True)
     assert step.reason == ""
@@ -308,9 +317,9 @@ def test_copies_and_a_scaler(half):  # noqa: F811
     assert p.grad.dtype is portanet.float32
 
 
-@pytest.mark.parametrize("library", ["numpy", "jax", "torch"])
+@pytest.mark.parametrize("library", ["numpy", "jax", "torch", "cupy"])
 def test_copies_in_a_compiled_step(library):
-    pytest.importorskip(library)
+    require(library)
 
     def ends(compiled: bool):
         with portanet.use_backend(library):
