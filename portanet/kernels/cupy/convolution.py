@@ -301,7 +301,7 @@ def unfold(x: Any, *, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints
         how: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
         return generic_folding.unfold(namespace_of(x), x, **how)
     x, windows_ = packed(x), windows(size, output, kernel, stride, padding, dilation)
-    y = cupy.empty((x.shape[0], channels * taps, count), x.dtype)
+    y = cupy.ndarray((x.shape[0], channels * taps, count), x.dtype)
     for a, b in cuts:
         lengths = (divisor(b - a), channels, channels * taps * count, count)
         _launch("unfold", x, channels * (b - a) * count, x[a:b], y[a:b], windows_, *lengths)
@@ -316,7 +316,7 @@ def fold(x: Any, *, size: Ints, kernel: Ints, stride: Ints, padding: Pairs, dila
         how: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
         return generic_folding.fold(namespace_of(x), x, size=size, **how)
     x, windows_ = packed(x), windows(tuple(size), output, kernel, stride, padding, dilation)
-    y = cupy.empty((x.shape[0], channels, *size), x.dtype)
+    y = cupy.ndarray((x.shape[0], channels, *size), x.dtype)
     for a, b in cuts:
         lengths = (divisor(channels), channels * taps * count, count)
         _launch("fold", y, y[a:b].size, x[a:b], y[a:b], windows_, *lengths)
