@@ -178,8 +178,8 @@ class _Plan:
 def _native(graph: Any) -> tuple[Any, int]:
     """The function that a graph's ``execute`` ends in, and which of its plans to name there.
 
-    ``execute`` describes all arrays anew in Python at each call, which takes several times as long as to launch the
-    kernel. None instead of the function, where this frontend has it not, or not for these arrays in this order.
+    Before that ``execute`` describes all arrays anew, in Python, though only their addresses have changed. None instead
+    of the function, where this frontend has it not, or not for these arrays in this order.
     """
     try:
         if graph.selected_engine is not None or graph._variant_pack_uids() != [_FIRST, _SECOND, _RESULT]:
