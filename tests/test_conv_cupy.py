@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import collections
+import ctypes
 import importlib
 import itertools
-import math
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy
@@ -68,6 +68,15 @@ def test_portions_are_all_images_and_can_be_counted(images, each):
     assert _windows.portions(images, 2**31) is None
 
 
+def test_parts_are_views_only_where_there_are_several():
+    x, y = numpy.arange(6).reshape(3, 2), numpy.arange(3)
+    ((one, other),) = _windows.parts(_windows.portions(3, 1), x, y)
+    assert one is x
+    assert other is y
+    found = _windows.parts([(0, 2), (2, 3)], x, y)
+    assert [[part.tolist() for part in pair] for pair in found] == [[[[0, 1], [2, 3]], [0, 1]], [[[4, 5]], [2]]]
+
+
 def test_columns_stay_within_their_block_of_memory():
     cuts = convolution._images_at_a_time(256, 4, 64 * 9 * 1024, 64 * 1024, 64 * 1024)
     assert max([b - a for a, b in cuts]) * 64 * 9 * 1024 * 4 <= convolution.BLOCK
@@ -78,10 +87,10 @@ class Planner:
     """Stands for cuDNN, which plans, and runs what it planned, as it is told to."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, plans: bool, runs: bool = True) -> None:
-        self.asked, self.plans, self.runs = 0, plans, runs
+        self.asked, self.ran, self.plans, self.runs = 0, 0, plans, runs
         monkeypatch.setattr(_cudnn, "allowed", True)
-        monkeypatch.setattr(_cudnn, "_plans", collections.OrderedDict())
-        monkeypatch.setattr(_cudnn, "_handle", lambda: "a handle")
+        monkeypatch.setattr(_cudnn, "_found", collections.OrderedDict())
+        monkeypatch.setattr(_cudnn, "_handle", lambda: SimpleNamespace(device=0))
         monkeypatch.setattr(_cudnn, "_planned", self.planned)
 
     def planned(self, *what: Any) -> Any:
@@ -89,19 +98,22 @@ class Planner:
         return self if self.plans else None
 
     def run(self, *arrays: Any) -> None:
+        self.ran += 1
         if not self.runs:
             raise RuntimeError("CUDNN_STATUS_EXECUTION_FAILED")
 
 
+def images(*size: int) -> Any:
+    """Images of this size, as far as cuDNN sees them."""
+    return SimpleNamespace(shape=(1, 1, *size), dtype=numpy.dtype("float32"), data=SimpleNamespace(ptr=1 << 20))
+
+
+HOW: Any = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
+
+
 def convolved(*size: int) -> bool:
-    """Whether cuDNN took a convolution of images of this size, as far as it sees them."""
-    x, weight, y = [
-        SimpleNamespace(
-            shape=shape, size=math.prod(shape), dtype=numpy.dtype("float32"), data=SimpleNamespace(device_id=0)
-        )
-        for shape in ((1, 1, *size), (1, 1, 1, 1), (1, 1, *size))
-    ]
-    return _cudnn.conv(y, x, weight, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1))
+    """Whether cuDNN took a convolution of such images."""
+    return _cudnn.conv(images(*size), images(*size), images(1, 1), **HOW)
 
 
 def test_cudnn_plans_each_configuration_once(monkeypatch):
@@ -116,22 +128,100 @@ def test_cudnn_plans_each_configuration_once(monkeypatch):
         pn.set_float32_matmul_precision("highest")
 
 
+def test_cudnn_goes_back_only_where_that_is_wanted(monkeypatch):
+    cudnn, kinds = Planner(monkeypatch, plans=True), []
+    monkeypatch.setattr(_cudnn, "_planned", lambda kind, *rest: kinds.append((kind, rest[2])) or cudnn)
+    x, w, g = images(6, 6), images(3, 3), images(4, 4)
+    assert _cudnn.conv_backward(x, None, g, None, w, **HOW) == (True, False)
+    assert kinds == [("conv_dgrad", (g.shape, w.shape, x.shape))]
+    assert _cudnn.conv_backward(None, w, g, x, None, **HOW) == (False, True)
+    assert kinds[1:] == [("conv_wgrad", (x.shape, g.shape, w.shape))]
+    assert _cudnn.conv_backward(x, w, g, x, w, **HOW) == (True, True)
+    assert (len(kinds), len(_cudnn._found)) == (2, 1)
+
+
 @pytest.mark.parametrize("plans", [True, False])
 def test_what_cudnn_cannot_do_is_remembered(plans, monkeypatch):
     cudnn = Planner(monkeypatch, plans, runs=False)
     assert not convolved(4, 4)
     assert not convolved(4, 4)
-    assert cudnn.asked == 1
+    assert (cudnn.asked, cudnn.ran) == (1, int(plans))
 
 
 def test_plans_that_were_not_used_for_long_are_given_up(monkeypatch):
     cudnn = Planner(monkeypatch, plans=True)
-    monkeypatch.setattr(_cudnn, "PLANS", 2)
+    monkeypatch.setattr(_cudnn, "KEPT", 2)
     for n in (1, 2, 1, 3, 1):
         assert convolved(n, 4)
     assert cudnn.asked == 3
     assert convolved(2, 4)
     assert cudnn.asked == 4
+
+
+class Graph:
+    """Stands for a graph of cuDNN's frontend, whose ``execute`` ends in a function that takes addresses."""
+
+    def __init__(self, order: tuple[int, ...] = (1, 2, 3), takes: int = 5) -> None:
+        self.selected_engine, self._plan_index, self.order, self.takes = None, 1, list(order), takes
+        self._plans = [SimpleNamespace(cpp_index=None), SimpleNamespace(cpp_index=7)]
+        self._lowered_graph = SimpleNamespace(_execute_with_raw_ptrs=self.native)
+        self.ran: list[Any] = []
+
+    def get_workspace_size(self) -> int:
+        return 0
+
+    def _variant_pack_uids(self) -> list[int]:
+        return self.order
+
+    def native(self, *given: int) -> None:
+        if len(given) != self.takes:
+            raise TypeError("incompatible function arguments")
+        place, count, workspace, handle, index = given
+        addresses = (ctypes.c_void_p * count).from_address(place)
+        self.ran.append(("native", list(addresses), workspace, handle, index))
+
+    def execute(self, arrays: dict[int, int], workspace: Any, handle: Any) -> None:
+        self.ran.append(("public", [arrays[uid] for uid in (1, 2, 3)], workspace, handle))
+
+
+def handle_of(monkeypatch: pytest.MonkeyPatch, **given: Any) -> Any:
+    """A handle as a frontend makes it, and the streams that it is set to."""
+    streams: list[int] = []
+    made = SimpleNamespace(**given)
+    frontend: Any = ModuleType("cudnn")
+    frontend.create_handle = lambda: made
+    frontend.set_stream = lambda handle, stream: streams.append(stream)
+    monkeypatch.setitem(sys.modules, "cudnn", frontend)
+    return _cudnn._Handle(0), streams
+
+
+def test_a_plan_is_run_by_the_addresses_alone(monkeypatch):
+    handle, _ = handle_of(monkeypatch, backend_handle=5)
+    graph = Graph()
+    plan = _cudnn._Plan(graph)
+    for result in (10, 40):
+        plan.run(handle, result, 20, 30)
+    assert graph.ran == [("native", [20, 30, result], 0, 5, 7) for result in (10, 40)]
+
+
+@pytest.mark.parametrize("given", [{"backend_handle": 5}, {}], ids=str)
+@pytest.mark.parametrize("other", ["order", "arguments", "names"])
+def test_another_frontend_is_called_as_it_says(other, given, monkeypatch):
+    handle, _ = handle_of(monkeypatch, **given)
+    graph: Any = Graph(order=(1, 3, 2)) if other == "order" else Graph(takes=4)
+    if other == "names":  # it has only those that are for everybody
+        graph = SimpleNamespace(get_workspace_size=graph.get_workspace_size, execute=graph.execute, ran=graph.ran)
+    plan = _cudnn._Plan(graph)
+    plan.run(handle, 10, 20, 30)
+    plan.run(handle, 10, 20, 30)
+    assert graph.ran == [("public", [20, 30, 10], None, handle.given)] * 2
+
+
+def test_a_handle_is_told_of_a_stream_once(monkeypatch):
+    handle, streams = handle_of(monkeypatch)
+    for stream in (0, 0, 7, 7, 0):
+        handle.follow(stream)
+    assert streams == [0, 7, 0]
 
 
 def test_cudnn_can_be_switched_off_and_sees_no_array_that_it_cannot_count(monkeypatch):
@@ -198,19 +288,23 @@ def test_convolutions_agree_with_their_definition(seed, gpu, products, no_defini
 def test_images_in_portions_give_the_same(block, gpu, monkeypatch):
     monkeypatch.setattr(_cudnn, "allowed", False)
     monkeypatch.setattr(convolution, "BLOCK", block)
+    convolution._form.cache_clear()
     for seed in range(100, 106):
         convolutions_agree(gpu, Draw(seed))
+    convolution._form.cache_clear()
 
 
 def test_cudnn_plans_what_networks_are_made_of(gpu, products):
     if products != "cuDNN":
         pytest.skip("of cuDNN alone")
-    _cudnn._plans.clear()
+    _cudnn._found.clear()
     x, w, g = normal(8, 16, 12, 12), normal(24, 16, 3, 3, seed=1), normal(8, 24, 12, 12, seed=2)
     agree_in_float32("conv", gpu, (x, w, normal(24)), SAME)
     agree_in_float32("conv_backward", gpu, (g, x, w), SAME | {"wanted": (True, True, True)})
-    assert len(_cudnn._plans) == 3
-    assert None not in _cudnn._plans.values()
+    (found,) = _cudnn._found.values()
+    assert set(found.plans) == {"conv_fprop", "conv_dgrad", "conv_wgrad"}
+    assert None not in found.plans.values()
+    assert None not in [plan.native for plan in found.plans.values()]  # by the addresses alone
 
 
 def agree_in_float32(name: str, backend: Any, args: Any, options: Any) -> None:

@@ -9,7 +9,9 @@ off.
 from __future__ import annotations
 
 import collections
+import ctypes
 import importlib
+import math
 import os
 import sys
 import threading
@@ -17,102 +19,185 @@ from typing import Any
 
 import cupy
 
+from portanet.kernels.cupy._passes import name_of
 from portanet.kernels.cupy._windows import LIMIT, Ints, Pairs
 from portanet.precision import rounds_float32
 
 allowed = os.environ.get("PORTANET_CUDNN", "1") != "0"
 
-PLANS = 1024  # that are kept; the one that was not used for the longest time goes first
+KEPT = 1024  # configurations; the one that was not used for the longest time goes first
 WORKSPACE = 1 << 30  # bytes that a plan may ask for
 
 _TYPES = {"float16": "HALF", "bfloat16": "BFLOAT16", "float32": "FLOAT", "float64": "DOUBLE"}
 _FIRST, _SECOND, _RESULT = 1, 2, 3  # the names that cuDNN knows the arrays by
 
-_plans: collections.OrderedDict[Any, _Plan | None] = collections.OrderedDict()
+_found: collections.OrderedDict[Any, _Configuration] = collections.OrderedDict()
 _lock = threading.Lock()
 _own = threading.local()  # a handle is one thread's, and one device's
 
 
 def conv(y: Any, x: Any, weight: Any, *, stride: Ints, padding: Pairs, dilation: Ints) -> bool:
     """Whether cuDNN wrote the convolution into ``y``. All arrays here are in row-major memory and of one dtype."""
-    return _run("conv_fprop", y, x, weight, stride, padding, dilation)
-
-
-def conv_backward_input(dx: Any, g: Any, weight: Any, *, stride: Ints, padding: Pairs, dilation: Ints) -> bool:
-    """Whether cuDNN wrote the cotangent of the convolution's input into ``dx``."""
-    return _run("conv_dgrad", dx, g, weight, stride, padding, dilation)
-
-
-def conv_backward_weight(dw: Any, g: Any, x: Any, *, stride: Ints, padding: Pairs, dilation: Ints) -> bool:
-    """Whether cuDNN wrote the cotangent of the convolution's weight into ``dw``."""
-    return _run("conv_wgrad", dw, x, g, stride, padding, dilation)
-
-
-class _Plan:
-    """One convolution, planned for one device."""
-
-    def __init__(self, graph: Any) -> None:
-        self.graph = graph
-        self.workspace = int(graph.get_workspace_size())
-
-    def run(self, handle: Any, result: Any, first: Any, second: Any) -> None:
-        # The memory goes back to the pool at once: what gets it next is launched on the same stream, and so runs later.
-        space = cupy.empty(self.workspace, cupy.uint8) if self.workspace else None
-        arrays = {_FIRST: first.data.ptr, _SECOND: second.data.ptr, _RESULT: result.data.ptr}
-        self.graph.execute(arrays, space if space is None else space.data.ptr, handle=handle)
-
-
-def _run(kind: str, result: Any, first: Any, second: Any, stride: Ints, padding: Pairs, dilation: Ints) -> bool:
     handle = _handle() if allowed else None
-    if handle is None or max(result.size, first.size, second.size) >= LIMIT:
+    if handle is None:
         return False
-    shapes, how = (first.shape, second.shape, result.shape), (stride, padding, dilation)
-    key = (kind, first.data.device_id, first.dtype.name, rounds_float32(), *shapes, *how)
-    with _lock:
-        if key in _plans:
-            _plans.move_to_end(key)
-            plan = _plans[key]
-        else:
-            plan = _plans[key] = _planned(kind, handle, result, first, second, stride, padding, dilation)
-            if len(_plans) > PLANS:
-                _plans.popitem(last=False)
-    if plan is None:
-        return False
-    try:
-        plan.run(handle, result, first, second)
-    except RuntimeError:
-        _plans[key] = None
-        return False
-    return True
+    found = _configuration(handle, x.dtype, x.shape, weight.shape, y.shape, stride, padding, dilation)
+    return found.run("conv_fprop", handle, y, x, weight)
 
 
-def _handle() -> Any:
+def conv_backward(
+    dx: Any, dw: Any, g: Any, x: Any, weight: Any, *, stride: Ints, padding: Pairs, dilation: Ints
+) -> tuple[bool, bool]:
+    """Whether cuDNN wrote the cotangents of the convolution's input into ``dx``, and of its weight into ``dw``.
+
+    What is None is not wanted; x is needed for ``dw`` alone, and the weight for ``dx``.
+    """
+    handle = _handle() if allowed else None
+    if handle is None:
+        return False, False
+    of_x, of_weight = (x if dx is None else dx).shape, (weight if dw is None else dw).shape
+    found = _configuration(handle, g.dtype, of_x, of_weight, g.shape, stride, padding, dilation)
+    return (
+        dx is not None and found.run("conv_dgrad", handle, dx, g, weight),
+        dw is not None and found.run("conv_wgrad", handle, dw, x, g),
+    )
+
+
+class _Handle:
+    """What one thread calls cuDNN by on one device, and the addresses of the call that it is making."""
+
+    def __init__(self, device: int) -> None:
+        self.device = device
+        self.given = importlib.import_module("cudnn").create_handle()
+        self.address = getattr(self.given, "backend_handle", None)
+        self.stream: int | None = None
+        self.arrays = (ctypes.c_void_p * 3)()
+        self.place = ctypes.addressof(self.arrays)
+
+    def follow(self, stream: int) -> None:
+        """From now on, run what is called on that stream."""
+        if stream != self.stream:
+            sys.modules["cudnn"].set_stream(handle=self.given, stream=stream)
+            self.stream = stream
+
+
+def _handle() -> _Handle | None:
     """This thread's handle for the current device, on the current stream; None where cuDNN cannot be used."""
     device = cupy.cuda.runtime.getDevice()
-    handles = _own.__dict__.setdefault("handles", {})
-    if device not in handles:
-        handles[device] = _made()
-    handle = handles[device]
+    try:
+        handle = _own.handles[device]
+    except (AttributeError, KeyError):
+        handle = _own.__dict__.setdefault("handles", {})[device] = _made(device)
     if handle is not None:
-        sys.modules["cudnn"].set_stream(handle=handle, stream=cupy.cuda.get_current_stream().ptr)
+        handle.follow(cupy.cuda.get_current_stream().ptr)
     return handle
 
 
-def _made() -> Any:
+def _made(device: int) -> _Handle | None:
     try:
-        return importlib.import_module("cudnn").create_handle()
+        return _Handle(device)
     except Exception:  # not installed, without its library, or for another driver: the kernels of `convolution` remain
         return None
 
 
+def _configuration(handle: _Handle, dtype: Any, *how: Any) -> _Configuration:
+    """The plans for arrays of these shapes (input, weight, result), stride, padding and dilation."""
+    key = handle.device, dtype.char, rounds_float32(), how
+    try:
+        found = _found[key]
+        _found.move_to_end(key)
+    except KeyError:
+        with _lock:
+            found = _found.setdefault(key, _Configuration(name_of[dtype], *how))
+            if len(_found) > KEPT:
+                _found.popitem(last=False)
+    return found
+
+
+class _Configuration:
+    """A convolution there and back: one plan for each way, made when it is first gone."""
+
+    def __init__(
+        self, dtype: str, x: Ints, weight: Ints, y: Ints, stride: Ints, padding: Pairs, dilation: Ints
+    ) -> None:
+        self.dtype, self.x, self.weight, self.y = dtype, x, weight, y
+        self.how = (stride, padding, dilation)
+        self.plans: dict[str, _Plan | None] = {}
+
+    def run(self, kind: str, handle: _Handle, result: Any, first: Any, second: Any) -> bool:
+        """Whether cuDNN wrote the result of ``kind``."""
+        try:
+            plan = self.plans[kind]
+        except KeyError:
+            plan = self._remembered(kind, handle)
+        if plan is None:
+            return False
+        try:
+            plan.run(handle, result.data.ptr, first.data.ptr, second.data.ptr)
+        except RuntimeError:
+            self.plans[kind] = None
+            return False
+        return True
+
+    def _remembered(self, kind: str, handle: _Handle) -> _Plan | None:
+        shapes = {
+            "conv_fprop": (self.x, self.weight, self.y),
+            "conv_dgrad": (self.y, self.weight, self.x),
+            "conv_wgrad": (self.x, self.y, self.weight),
+        }[kind]
+        with _lock:
+            if kind not in self.plans:
+                counted = max([math.prod(shape) for shape in shapes]) < LIMIT
+                self.plans[kind] = _planned(kind, handle, self.dtype, shapes, *self.how) if counted else None
+            return self.plans[kind]
+
+
+class _Plan:
+    """One way of a convolution, planned for one device."""
+
+    def __init__(self, graph: Any) -> None:
+        self.graph = graph
+        self.workspace = int(graph.get_workspace_size())
+        self.native, self.index = _native(graph)
+
+    def run(self, handle: _Handle, result: int, first: int, second: int) -> None:
+        """Compute on the handle's stream; the arrays are given by their addresses."""
+        # The memory goes back to the pool at once: what gets it next is launched on the same stream, and so runs later.
+        space = cupy.cuda.alloc(self.workspace) if self.workspace else None
+        where = 0 if space is None else space.ptr
+        if self.native is not None and handle.address is not None:
+            handle.arrays[:] = [first, second, result]
+            try:
+                self.native(handle.place, 3, where, handle.address, self.index)
+                return
+            except TypeError:  # it takes other arguments in this frontend
+                self.native = None
+        self.graph.execute({_FIRST: first, _SECOND: second, _RESULT: result}, where or None, handle=handle.given)
+
+
+def _native(graph: Any) -> tuple[Any, int]:
+    """The function that a graph's ``execute`` ends in, and which of its plans to name there.
+
+    Before that ``execute`` describes all arrays anew, in Python, though only their addresses have changed. None instead
+    of the function, where this frontend has it not, or not for these arrays in this order.
+    """
+    try:
+        if graph.selected_engine is not None or graph._variant_pack_uids() != [_FIRST, _SECOND, _RESULT]:
+            return None, -1
+        index = graph._plans[graph._plan_index].cpp_index
+        return graph._lowered_graph._execute_with_raw_ptrs, -1 if index is None else index
+    except (AttributeError, LookupError):
+        return None, -1
+
+
 def _planned(
-    kind: str, handle: Any, result: Any, first: Any, second: Any, stride: Ints, padding: Pairs, dilation: Ints
+    kind: str, handle: _Handle, dtype: str, shapes: tuple[Ints, ...], stride: Ints, padding: Pairs, dilation: Ints
 ) -> _Plan | None:
     try:
-        graph = _graph(kind, handle, result, first, second, stride, padding, dilation)
+        graph = _graph(kind, handle, dtype, shapes, stride, padding, dilation)
         graph.build_operation_graph()
         graph.create_execution_plans(_heuristics())
-        graph.deselect_numeric_notes(_unwanted(first.dtype.name))
+        graph.deselect_numeric_notes(_unwanted(dtype))
         graph.deselect_workspace_greater_than(WORKSPACE)
     except Exception:  # each step refuses in a way of its own what cuDNN does not do
         return None
@@ -140,31 +225,31 @@ def _unwanted(dtype: str) -> list[Any]:
 
 
 def _graph(
-    kind: str, handle: Any, result: Any, first: Any, second: Any, stride: Ints, padding: Pairs, dilation: Ints
+    kind: str, handle: _Handle, dtype: str, shapes: tuple[Ints, ...], stride: Ints, padding: Pairs, dilation: Ints
 ) -> Any:
     cudnn = sys.modules["cudnn"]
-    kept = getattr(cudnn.data_type, _TYPES[first.dtype.name])
-    computed = cudnn.data_type.DOUBLE if first.dtype.name == "float64" else cudnn.data_type.FLOAT
+    kept = getattr(cudnn.data_type, _TYPES[dtype])
+    computed = cudnn.data_type.DOUBLE if dtype == "float64" else cudnn.data_type.FLOAT
     graph = cudnn.pygraph(
-        name=kind, io_data_type=kept, intermediate_data_type=computed, compute_data_type=computed, handle=handle
+        name=kind, io_data_type=kept, intermediate_data_type=computed, compute_data_type=computed, handle=handle.given
     )
     if len(stride) == 1:  # cuDNN knows planes and volumes
         stride, padding, dilation = (1, *stride), ((0, 0), *padding), (1, *dilation)
+    first, second, result = [_of_planes(shape) for shape in shapes]
     tensors = [
-        graph.tensor(dim=_shape(x), stride=_strides(_shape(x)), data_type=kept, uid=uid, name=str(uid))
-        for uid, x in ((_FIRST, first), (_SECOND, second))
+        graph.tensor(dim=shape, stride=_strides(shape), data_type=kept, uid=uid, name=str(uid))
+        for uid, shape in ((_FIRST, first), (_SECOND, second))
     ]
     before, after = [b for b, _ in padding], [a for _, a in padding]
     how = {"pre_padding": before, "post_padding": after, "stride": list(stride), "dilation": list(dilation)}
-    shape = _shape(result)
     y = getattr(graph, kind)(*tensors, **how)
-    y.set_output(True).set_data_type(kept).set_dim(shape).set_stride(_strides(shape)).set_uid(_RESULT)
+    y.set_output(True).set_data_type(kept).set_dim(result).set_stride(_strides(result)).set_uid(_RESULT)
     graph.validate()
     return graph
 
 
-def _shape(x: Any) -> list[int]:
-    return [*x.shape[:2], 1, x.shape[2]] if x.ndim == 3 else list(x.shape)
+def _of_planes(shape: Ints) -> list[int]:
+    return [*shape[:2], 1, shape[2]] if len(shape) == 3 else list(shape)
 
 
 def _strides(shape: list[int]) -> list[int]:

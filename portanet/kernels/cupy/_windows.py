@@ -13,7 +13,7 @@ from typing import Any
 import cupy
 import numpy
 
-from portanet.kernels.cupy._cuda import FLOATING
+from portanet.kernels.cupy._passes import name_of
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
@@ -103,8 +103,10 @@ def windows(
 
 def is_plain(x: Any, *others: Any) -> bool:
     """Whether the kernels here are meant for such arrays; the others are left to the definition."""
-    arrays = [x, *[other for other in others if other is not None]]
-    return x.dtype.name in FLOATING and all([one.dtype == x.dtype and one.size > 0 for one in arrays])
+    dtype = x.dtype
+    if x.size == 0 or not name_of[dtype]:
+        return False
+    return all([one is None or (one.dtype == dtype and one.size > 0) for one in others])
 
 
 def grid(total: int) -> tuple[int]:
@@ -121,6 +123,11 @@ def portions(images: int, each: int, most: int = LIMIT - 1) -> list[tuple[int, i
         return None
     step = max(1, most // max(1, each))
     return [(first, min(first + step, images)) for first in range(0, images, step)]
+
+
+def parts(cuts: list[tuple[int, int]], *arrays: Any) -> list[tuple[Any, ...]]:
+    """These portions of the arrays; views cost time, and where one portion is all there are none."""
+    return [arrays] if len(cuts) == 1 else [tuple([x[a:b] for x in arrays]) for a, b in cuts]
 
 
 def packed(x: Any) -> Any:

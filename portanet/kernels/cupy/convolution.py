@@ -7,13 +7,15 @@ the same order, so that nothing depends on which thread comes first.
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import cupy
 
 from portanet.kernels.cupy import _cudnn
 from portanet.kernels.cupy._cuda import Source
+from portanet.kernels.cupy._passes import name_of
 from portanet.kernels.cupy._windows import (
     THREADS,
     WINDOWS,
@@ -23,6 +25,7 @@ from portanet.kernels.cupy._windows import (
     grid,
     is_plain,
     packed,
+    parts,
     portions,
     windows,
 )
@@ -121,7 +124,7 @@ void add_bias(T* y, const T* bias, Divisor places, Divisor channels, long long t
 
 
 def _launch(name: str, like: Any, total: int, *arguments: Any) -> None:
-    _CONVOLUTION.kernel(name, like.dtype.name)(grid(total), (THREADS,), (*arguments, total))
+    _CONVOLUTION.kernel(name, name_of[like.dtype])(grid(total), (THREADS,), (*arguments, total))
 
 
 def _product(a: Any, b: Any) -> Any:
@@ -132,23 +135,26 @@ def _product(a: Any, b: Any) -> Any:
 def _swapped(x: Any, bias: Any = None, out: Any = None) -> Any:
     """x (a, b, *places) with its first two axes exchanged in memory, plus bias (a,)."""
     second, first, *places = x.shape
-    y = cupy.empty((first, second, *places), x.dtype) if out is None else out
+    y = cupy.ndarray((first, second, *places), x.dtype) if out is None else out
     _launch("swap", x, x.size, x, y, bias, divisor(math.prod(places)), divisor(second), first)
     return y
 
 
-def _columns(x: Any, how: Any, taps: int, count: int) -> Any:
-    """The windows of images x as columns (C x taps, N x windows); there are ``count`` windows an image."""
+def _columns(x: Any, form: _Form) -> Any:
+    """The windows of images x as columns (C x taps, N x windows)."""
     images, channels = x.shape[:2]
-    y = cupy.empty((channels * taps, images * count), x.dtype)
-    _launch("unfold", x, channels * images * count, x, y, how, divisor(images), channels, count, images * count)
+    total, per_row = channels * images * form.per_image, images * form.per_image
+    y = cupy.ndarray((channels * form.taps, per_row), x.dtype)
+    _launch("unfold", x, total, x, y, form.windows, divisor(images), channels, form.per_image, per_row)
     return y
 
 
-def _places(columns: Any, how: Any, count: int, out: Any) -> None:
+def _places(columns: Any, form: _Form, out: Any) -> None:
     """Columns (C x taps, N x windows) added up in images ``out`` (N, C, *size)."""
     images, channels = out.shape[:2]
-    _launch("fold", out, out.size, columns, out, how, divisor(channels), count, images * count)
+    _launch(
+        "fold", out, out.size, columns, out, form.windows, divisor(channels), form.per_image, images * form.per_image
+    )
 
 
 def _images_at_a_time(images: int, itemsize: int, columns: int, *others: int) -> list[tuple[int, int]] | None:
@@ -158,59 +164,76 @@ def _images_at_a_time(images: int, itemsize: int, columns: int, *others: int) ->
     return portions(images, largest, min(most * largest, 2**31 - 1))
 
 
-def conv(x: Any, weight: Any, bias: Any = None, *, stride: Ints, padding: Pairs, dilation: Ints, groups: int) -> Any:
-    how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
-    size, kernel = tuple(x.shape[2:]), tuple(weight.shape[2:])
-    output = _output(size, kernel, stride, padding, dilation)
-    out, taps, count = weight.shape[0], math.prod(kernel), math.prod(output)
-    cuts = None
-    if is_plain(x, weight, bias) and len(size) <= 3 and count > 0:
-        sizes = (x.shape[1] * math.prod(size), out * count)
-        cuts = _images_at_a_time(x.shape[0], x.itemsize, x.shape[1] * taps * count, *sizes)
+class _Form(NamedTuple):
+    """What follows from the shapes of one convolution."""
+
+    x: Ints
+    weight: Ints
+    y: Ints
+    how: dict[str, Any]  # stride, padding and dilation
+    windows: Any
+    taps: int
+    per_image: int  # windows
+    cuts: list[tuple[int, int]]  # how many images the kernels take at a time
+    add_bias: tuple[Any, Any]  # the kernel's divisors
+
+
+@functools.lru_cache(maxsize=1024)
+def _form(x: Ints, weight: Ints, itemsize: int, stride: Ints, padding: Pairs, dilation: Ints) -> _Form | None:
+    """That of arrays of these shapes, of (N, C, *size) and (O, C / groups, *kernel); None: not for the kernels here."""
+    (images, channels, *size), (out, _, *kernel) = x, weight
+    output = _output(tuple(size), tuple(kernel), stride, padding, dilation)
+    taps, count = math.prod(kernel), math.prod(output)
+    if len(size) > 3 or min(size) < 1 or min(output) < 1:
+        return None
+    lengths = channels * taps * count, channels * math.prod(size), out * count
+    cuts = _images_at_a_time(images, itemsize, *lengths)
     if cuts is None:
-        return generic.conv(namespace_of(x), x, weight, bias, groups=groups, **how)
+        return None
+    how = {"stride": stride, "padding": padding, "dilation": dilation}
+    windows_ = windows(tuple(size), output, tuple(kernel), *how.values())
+    return _Form(x, weight, (images, out, *output), how, windows_, taps, count, cuts, (divisor(count), divisor(out)))
+
+
+def conv(x: Any, weight: Any, bias: Any = None, *, stride: Ints, padding: Pairs, dilation: Ints, groups: int) -> Any:
+    form = None
+    if is_plain(x, weight, bias):
+        form = _form(x.shape, weight.shape, x.itemsize, stride, padding, dilation)
+    if form is None:
+        how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        return generic.conv(namespace_of(x), x, weight, bias, **how)
     x, weight, bias = packed(x), packed(weight), None if bias is None else packed(bias)
-    y = cupy.empty((x.shape[0], out, *output), x.dtype)
-    if _cudnn.conv(y, x, weight, **how):
-        for a, b in [] if bias is None else cuts:
-            _launch("add_bias", y, y[a:b].size, y[a:b], bias, divisor(count), divisor(out))
+    y = cupy.ndarray(form.y, x.dtype)
+    if _cudnn.conv(y, x, weight, **form.how):
+        for (made,) in [] if bias is None else parts(form.cuts, y):
+            _launch("add_bias", made, made.size, made, bias, *form.add_bias)
         return y
-    windows_ = windows(size, output, kernel, stride, padding, dilation)
+    out = weight.shape[0]
     matrices = weight.reshape(groups, out // groups, -1)
-    for a, b in cuts:
-        columns = _columns(x[a:b], windows_, taps, count).reshape(groups, -1, (b - a) * count)
-        _swapped(_product(matrices, columns).reshape(out, b - a, count), bias, out=y[a:b])
+    for given, made in parts(form.cuts, x, y):
+        columns = _columns(given, form).reshape(groups, -1, given.shape[0] * form.per_image)
+        _swapped(_product(matrices, columns).reshape(out, given.shape[0], form.per_image), bias, out=made)
     return y
 
 
-def _backward(
-    g: Any, x: Any, weight: Any, size: Ints, kernel: Ints, channels: int, groups: int, how: dict[str, Any]
-) -> tuple[Any, Any] | None:
-    """The cotangents of x, where ``weight`` is given, and of the weight, where ``x`` is; None: not for these kernels."""
-    if not is_plain(g, x, weight) or len(size) > 3 or min(size) < 1:
-        return None
-    (images, out), output = g.shape[:2], tuple(g.shape[2:])
-    taps, count = math.prod(kernel), math.prod(output)
-    sizes = (channels * math.prod(size), out * count)
-    cuts = _images_at_a_time(images, g.itemsize, channels * taps * count, *sizes)
-    if cuts is None:
-        return None
-    g, x, weight = [one if one is None else packed(one) for one in (g, x, weight)]
-    dx: Any = None if weight is None else cupy.empty((images, channels, *size), g.dtype)
-    dw: Any = None if x is None else cupy.empty((out, channels // groups, *kernel), g.dtype)
-    left_x = dx is not None and not _cudnn.conv_backward_input(dx, g, weight, **how)
-    left_w = dw is not None and not _cudnn.conv_backward_weight(dw, g, x, **how)
+def _backward(g: Any, x: Any, weight: Any, form: _Form, groups: int) -> tuple[Any, Any]:
+    """The cotangents of x, where ``weight`` is given, and of the weight, where ``x`` is."""
+    g, x, weight = packed(g), None if x is None else packed(x), None if weight is None else packed(weight)
+    dx: Any = None if weight is None else cupy.ndarray(form.x, g.dtype)
+    dw: Any = None if x is None else cupy.ndarray(form.weight, g.dtype)
+    done_x, done_w = _cudnn.conv_backward(dx, dw, g, x, weight, **form.how)
+    left_x, left_w = dx is not None and not done_x, dw is not None and not done_w
     if not (left_x or left_w):
         return dx, dw
-    windows_ = windows(size, output, kernel, how["stride"], how["padding"], how["dilation"])
+    out = form.y[1]
     total: Any = None
-    for a, b in cuts:
-        flat = _swapped(g[a:b]).reshape(groups, out // groups, (b - a) * count)
+    for a, b in form.cuts:
+        flat = _swapped(g[a:b]).reshape(groups, out // groups, (b - a) * form.per_image)
         if left_x:
             matrices = weight.reshape(groups, out // groups, -1).transpose(0, 2, 1)
-            _places(_product(matrices, flat), windows_, count, out=dx[a:b])
+            _places(_product(matrices, flat), form, out=dx[a:b])
         if left_w:
-            columns = _columns(x[a:b], windows_, taps, count).reshape(groups, -1, (b - a) * count)
+            columns = _columns(x[a:b], form).reshape(groups, -1, (b - a) * form.per_image)
             part = _product(flat, columns.transpose(0, 2, 1))
             total = part if total is None else cupy.add(total, part, out=total)
     return dx, total.reshape(dw.shape) if left_w else dw
@@ -219,22 +242,27 @@ def _backward(
 def conv_backward_input(
     g: Any, weight: Any, *, size: Ints, stride: Ints, padding: Pairs, dilation: Ints, groups: int
 ) -> Any:
-    how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
-    kernel, channels = tuple(weight.shape[2:]), weight.shape[1] * groups
-    found = _backward(g, None, weight, tuple(size), kernel, channels, groups, how)
-    if found is None:
-        return generic.conv_backward_input(namespace_of(g), g, weight, size=size, groups=groups, **how)
-    return found[0]
+    form = None
+    if is_plain(g, weight):
+        shape = (g.shape[0], weight.shape[1] * groups, *size)
+        form = _form(shape, weight.shape, g.itemsize, stride, padding, dilation)
+    if form is None:
+        how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        return generic.conv_backward_input(namespace_of(g), g, weight, size=size, **how)
+    return _backward(g, None, weight, form, groups)[0]
 
 
 def conv_backward_weight(
     g: Any, x: Any, *, size: Ints, stride: Ints, padding: Pairs, dilation: Ints, groups: int
 ) -> Any:
-    how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
-    found = _backward(g, x, None, tuple(x.shape[2:]), tuple(size), x.shape[1], groups, how)
-    if found is None:
-        return generic.conv_backward_weight(namespace_of(g), g, x, size=size, groups=groups, **how)
-    return found[1]
+    form = None
+    if is_plain(g, x):
+        shape = (g.shape[1], x.shape[1] // groups, *size)
+        form = _form(x.shape, shape, g.itemsize, stride, padding, dilation)
+    if form is None:
+        how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        return generic.conv_backward_weight(namespace_of(g), g, x, size=size, **how)
+    return _backward(g, x, None, form, groups)[1]
 
 
 def conv_backward(
@@ -248,13 +276,16 @@ def conv_backward(
     dilation: Ints,
     groups: int,
 ) -> tuple[Any, Any, Any]:
-    how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
-    size, kernel = tuple(x.shape[2:]), tuple(weight.shape[2:])
-    given = (x if wanted[1] else None, weight if wanted[0] else None)
-    found = _backward(g, *given, size, kernel, x.shape[1], groups, how) if any(wanted[:2]) else (None, None)
-    if found is None:
-        return generic.conv_backward(namespace_of(g), g, x, weight, wanted=wanted, groups=groups, **how)
-    return *found, channel_sums(g) if any(wanted[2:]) else None
+    form = None
+    if is_plain(g, x, weight):
+        form = _form(x.shape, weight.shape, g.itemsize, stride, padding, dilation)
+    if form is None:
+        how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        return generic.conv_backward(namespace_of(g), g, x, weight, wanted=wanted, **how)
+    dx = dw = None
+    if wanted[0] or wanted[1]:
+        dx, dw = _backward(g, x if wanted[1] else None, weight if wanted[0] else None, form, groups)
+    return dx, dw, channel_sums(g) if any(wanted[2:]) else None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -270,7 +301,7 @@ def unfold(x: Any, *, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints
         how: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
         return generic_folding.unfold(namespace_of(x), x, **how)
     x, windows_ = packed(x), windows(size, output, kernel, stride, padding, dilation)
-    y = cupy.empty((x.shape[0], channels * taps, count), x.dtype)
+    y = cupy.ndarray((x.shape[0], channels * taps, count), x.dtype)
     for a, b in cuts:
         lengths = (divisor(b - a), channels, channels * taps * count, count)
         _launch("unfold", x, channels * (b - a) * count, x[a:b], y[a:b], windows_, *lengths)
@@ -285,7 +316,7 @@ def fold(x: Any, *, size: Ints, kernel: Ints, stride: Ints, padding: Pairs, dila
         how: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
         return generic_folding.fold(namespace_of(x), x, size=size, **how)
     x, windows_ = packed(x), windows(tuple(size), output, kernel, stride, padding, dilation)
-    y = cupy.empty((x.shape[0], channels, *size), x.dtype)
+    y = cupy.ndarray((x.shape[0], channels, *size), x.dtype)
     for a, b in cuts:
         lengths = (divisor(channels), channels * taps * count, count)
         _launch("fold", y, y[a:b].size, x[a:b], y[a:b], windows_, *lengths)

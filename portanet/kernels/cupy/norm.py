@@ -12,6 +12,7 @@ from typing import Any
 import cupy
 
 from portanet.kernels.cupy._cuda import Source
+from portanet.kernels.cupy._passes import name_of
 from portanet.kernels.cupy._windows import DIVISION, LIMIT, THREADS, divisor, grid, is_plain, packed
 from portanet.kernels.generic import convolution as generic_convolution
 from portanet.kernels.generic import norm as generic
@@ -216,7 +217,7 @@ KERNELS(_16_bytes, (16 / sizeof(T)))
 
 def _arithmetic(dtype: Any) -> Any:
     """The type in which the kernels compute: A in their source."""
-    return cupy.float64 if dtype.name == "float64" else cupy.float32
+    return cupy.float64 if name_of[dtype] == "float64" else cupy.float32
 
 
 def _parts(x: Any, *others: Any) -> int:
@@ -228,7 +229,7 @@ def _parts(x: Any, *others: Any) -> int:
 
 
 def _run(name: str, x: Any, blocks: tuple[int, ...], threads: int, *arguments: Any) -> None:
-    _NORM.kernel(name, x.dtype.name)(blocks, (threads,), arguments)
+    _NORM.kernel(name, name_of[x.dtype])(blocks, (threads,), arguments)
 
 
 def channel_moments(x: Any) -> tuple[Any, Any]:
@@ -237,8 +238,8 @@ def channel_moments(x: Any) -> tuple[Any, Any]:
         return generic.channel_moments(namespace_of(x), x)
     x, channels = packed(x), x.shape[1]
     count = x.size // channels
-    mean, variance = cupy.empty(channels, x.dtype), cupy.empty(channels, x.dtype)
-    parts = cupy.empty((2, channels, many), _arithmetic(x.dtype)) if many > 1 else None
+    mean, variance = cupy.ndarray(channels, x.dtype), cupy.ndarray(channels, x.dtype)
+    parts = cupy.ndarray((2, channels, many), _arithmetic(x.dtype)) if many > 1 else None
     places = divisor(math.prod(x.shape[2:]))
     _run("moments", x, (channels, many), THREADS, x, parts, mean, variance, places, count)
     if many > 1:
@@ -253,10 +254,10 @@ def _channel_sums(g: Any, x: Any, mean: Any, variance: Any, eps: float, many: in
     """
     channels, arithmetic = g.shape[1], _arithmetic(g.dtype)
     count = g.size // channels
-    of_bias = cupy.empty(channels, g.dtype)
-    of_weight = None if x is None else cupy.empty(channels, g.dtype)
-    sums = None if x is None else cupy.empty((2, channels), arithmetic)
-    parts = cupy.empty((2, channels, many), arithmetic) if many > 1 else None
+    of_bias = cupy.ndarray(channels, g.dtype)
+    of_weight = None if x is None else cupy.ndarray(channels, g.dtype)
+    sums = None if x is None else cupy.ndarray((2, channels), arithmetic)
+    parts = cupy.ndarray((2, channels, many), arithmetic) if many > 1 else None
     results = (of_bias, of_weight, sums)
     places = divisor(math.prod(g.shape[2:]))
     given = (g, x, mean, variance, eps, parts)
@@ -285,7 +286,7 @@ def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, *, eps:
         return generic.batch_norm(namespace_of(x), x, weight, bias, mean, variance, eps=eps, own=own)
     x, mean, variance = packed(x), packed(mean), packed(variance)
     weight, bias = [one if one is None else packed(one) for one in (weight, bias)]
-    y, places = cupy.empty(x.shape, x.dtype), math.prod(x.shape[2:])
+    y, places = cupy.ndarray(x.shape, x.dtype), math.prod(x.shape[2:])
     suffix, width = _packs(places, x, y)
     total, lengths = x.size // width, (divisor(places // width), divisor(x.shape[1]))
     given = (x, y, weight, bias, mean, variance, float(eps))
@@ -303,7 +304,7 @@ def batch_norm_backward(
     g, x, mean, variance = [packed(one) for one in (g, x, mean, variance)]
     weight = weight if weight is None else packed(weight)
     of_bias, of_weight, sums = _channel_sums(g, x, mean, variance, float(eps), many)
-    dx, places, channels = cupy.empty(x.shape, x.dtype), math.prod(x.shape[2:]), x.shape[1]
+    dx, places, channels = cupy.ndarray(x.shape, x.dtype), math.prod(x.shape[2:]), x.shape[1]
     suffix, width = _packs(places, g, x, dx)
     total, lengths = x.size // width, (divisor(places // width), divisor(channels))
     given = (g, x, dx, weight, mean, variance, sums if own else None, float(eps))

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import cupy
 
 from portanet.kernels.cupy._cuda import Source
-from portanet.kernels.cupy._windows import THREADS, WINDOWS, Ints, Pairs, grid, is_plain, packed, portions, windows
+from portanet.kernels.cupy._passes import name_of
+from portanet.kernels.cupy._windows import (
+    THREADS,
+    WINDOWS,
+    Ints,
+    Pairs,
+    grid,
+    is_plain,
+    packed,
+    parts,
+    portions,
+    windows,
+)
 from portanet.kernels.generic import convolution as generic
 from portanet.kernels.generic.convolution import _output
 from portanet.library import namespace_of
@@ -139,68 +152,65 @@ void avg_pool_backward(const T* g, T* dx, Windows w, double divisor, long long t
 )
 
 
-def _launch(name: str, result: Any, *arguments: Any) -> None:
-    _POOLING.kernel(name, result.dtype.name)(grid(result.size), (THREADS,), (*arguments, result.size))
+class _Form(NamedTuple):
+    """What follows from the shapes of one pooling."""
+
+    result: Ints
+    windows: Any
+    cuts: list[tuple[int, int]]  # how many images the kernels take at a time
 
 
-def _cuts(x: Any, size: Ints, output: Ints, *others: Any) -> list[tuple[int, int]] | None:
-    """How many images at a time the kernels here take; None where such arrays are not for them."""
-    if not is_plain(x, *others) or len(size) > 3 or min(size) < 1 or min(output) < 1:
+@functools.lru_cache(maxsize=1024)
+def _form(shape: Ints, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints, counted: Pairs = ()) -> _Form | None:
+    """That of arrays (N, C, *size); None where the kernels here are not for it."""
+    size = shape[2:]
+    output = _output(size, kernel, stride, padding, dilation)
+    if len(size) > 3 or min(size) < 1 or min(output) < 1:
         return None
-    return portions(x.shape[0], x.shape[1] * max(math.prod(size), math.prod(output)))
+    cuts = portions(shape[0], shape[1] * max(math.prod(size), math.prod(output)))
+    if cuts is None:
+        return None
+    return _Form((*shape[:2], *output), windows(size, output, kernel, stride, padding, dilation, counted), cuts)
+
+
+def _run(name: str, form: _Form, result: Any, *arrays: Any, numbers: tuple[float, ...] = ()) -> Any:
+    """``result``, written by the kernel from the other arrays."""
+    kernel = _POOLING.kernel(name, name_of[result.dtype])
+    for *given, made in parts(form.cuts, *[packed(x) for x in arrays], result):
+        kernel(grid(made.size), (THREADS,), (*given, made, form.windows, *numbers, made.size))
+    return result
 
 
 def max_pool(x: Any, *, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints) -> Any:
-    size = tuple(x.shape[2:])
-    output = _output(size, kernel, stride, padding, dilation)
-    cuts = _cuts(x, size, output)
-    if cuts is None:
+    form = _form(x.shape, kernel, stride, padding, dilation) if is_plain(x) else None
+    if form is None:
         how: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
         return generic.max_pool(namespace_of(x), x, **how)
-    x, y = packed(x), cupy.empty((*x.shape[:2], *output), x.dtype)
-    windows_ = windows(size, output, kernel, stride, padding, dilation)
-    for a, b in cuts:
-        _launch("max_pool", y[a:b], x[a:b], y[a:b], windows_)
-    return y
+    return _run("max_pool", form, cupy.ndarray(form.result, x.dtype), x)
 
 
 def max_pool_backward(g: Any, y: Any, x: Any, *, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints) -> Any:
-    size, output = tuple(x.shape[2:]), tuple(y.shape[2:])
-    cuts = _cuts(x, size, output, g, y)
-    if cuts is None:
+    form = _form(x.shape, kernel, stride, padding, dilation) if is_plain(x, g, y) else None
+    if form is None:
         how: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
         return generic.max_pool_backward(namespace_of(x), g, y, x, **how)
-    g, y, x, dx = packed(g), packed(y), packed(x), cupy.empty(x.shape, x.dtype)
-    windows_ = windows(size, output, kernel, stride, padding, dilation)
-    for a, b in cuts:
-        _launch("max_pool_backward", dx[a:b], g[a:b], y[a:b], x[a:b], dx[a:b], windows_)
-    return dx
+    return _run("max_pool_backward", form, cupy.ndarray(x.shape, x.dtype), g, y, x)
 
 
 def avg_pool(x: Any, *, kernel: Ints, stride: Ints, padding: Pairs, counted: Pairs, divisor: int | None) -> Any:
-    size, ones = tuple(x.shape[2:]), (1,) * len(kernel)
-    output = _output(size, kernel, stride, padding, ones)
-    cuts = _cuts(x, size, output)
-    if cuts is None or (divisor is not None and divisor <= 0):  # 0 stands for none in the kernel
+    form = _form(x.shape, kernel, stride, padding, (1,) * len(kernel), counted) if is_plain(x) else None
+    if form is None or (divisor is not None and divisor <= 0):  # 0 stands for none in the kernel
         how: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "counted": counted}
         return generic.avg_pool(namespace_of(x), x, divisor=divisor, **how)
-    x, y = packed(x), cupy.empty((*x.shape[:2], *output), x.dtype)
-    windows_ = windows(size, output, kernel, stride, padding, ones, counted)
-    for a, b in cuts:
-        _launch("avg_pool", y[a:b], x[a:b], y[a:b], windows_, float(divisor or 0))
-    return y
+    return _run("avg_pool", form, cupy.ndarray(form.result, x.dtype), x, numbers=(float(divisor or 0),))
 
 
 def avg_pool_backward(
     g: Any, *, size: Ints, kernel: Ints, stride: Ints, padding: Pairs, counted: Pairs, divisor: int | None
 ) -> Any:
-    size, output, ones = tuple(size), tuple(g.shape[2:]), (1,) * len(kernel)
-    cuts = _cuts(g, size, output)
-    if cuts is None or (divisor is not None and divisor <= 0):
+    shape = (*g.shape[:2], *size)
+    form = _form(shape, kernel, stride, padding, (1,) * len(kernel), counted) if is_plain(g) else None
+    if form is None or (divisor is not None and divisor <= 0):
         how: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "counted": counted}
         return generic.avg_pool_backward(namespace_of(g), g, size=size, divisor=divisor, **how)
-    g, dx = packed(g), cupy.empty((*g.shape[:2], *size), g.dtype)
-    windows_ = windows(size, output, kernel, stride, padding, ones, counted)
-    for a, b in cuts:
-        _launch("avg_pool_backward", dx[a:b], g[a:b], dx[a:b], windows_, float(divisor or 0))
-    return dx
+    return _run("avg_pool_backward", form, cupy.ndarray(shape, g.dtype), g, numbers=(float(divisor or 0),))

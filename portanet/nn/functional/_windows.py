@@ -11,6 +11,13 @@ AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
 
 def as_ints(name: str, what: str, value: Any, axes: int, least: int) -> Ints:
     """``value`` for each of the spatial axes: one whole number stands for all. None may be below ``least``."""
+    numbers = (value,) * axes if type(value) is int else value
+    if type(numbers) is tuple and len(numbers) == axes:
+        for n in numbers:
+            if type(n) is not int or n < least:
+                break
+        else:  # what nearly everybody gives is seen to be right at one glance
+            return numbers
     given = (value,) * axes if isinstance(value, int) else value
     whole = isinstance(given, (tuple, list)) and all([type(n) is int for n in given])
     if not whole or len(given) not in (1, axes):

@@ -336,9 +336,10 @@ def _checked(
             f"{name}(in_channels={channels}): the input has {x.shape[-axes - 1]} channels (shape {tuple(x.shape)}, "
             f"read as ({'N, ' if batched else ''}C, {AXES[axes]}))."
         )
-    if bias is not None and tuple(raw_of(bias).shape) != (out,):
-        raise ValueError(f"{name}: {out} channels come out, the bias has shape {tuple(raw_of(bias).shape)}.")
-    require_dtype(name, input, weight, bias)
+    b = None if bias is None else raw_of(bias)
+    if b is not None and tuple(b.shape) != (out,):
+        raise ValueError(f"{name}: {out} channels come out, the bias has shape {tuple(b.shape)}.")
+    require_dtype(name, x, w, b)
     return size, batched
 
 

@@ -298,10 +298,12 @@ def _windows(
     stride = kernel if stride is None else as_ints(name, "stride", stride, axes, 1)
     asked = as_ints(name, "padding", padding, axes, 0)
     dilation = as_ints(name, "dilation", dilation, axes, 1)
-    if any([p > k // 2 for p, k in zip(asked, kernel, strict=True)]):
+    if max(asked) > 0 and any([p > k // 2 for p, k in zip(asked, kernel, strict=True)]):
         raise ValueError(f"{name}: padding={padding} must be at most half of kernel_size={kernel_size}.")
     pairs = tuple([(p, p) for p in asked])
     counts = window_counts(name, size, kernel, stride, pairs, dilation, ceil)
+    if not ceil:  # no window reaches beyond what was asked for
+        return kernel, stride, pairs, dilation, pairs
     reach = [(m - 1) * s + d * (k - 1) + 1 for m, s, d, k in zip(counts, stride, dilation, kernel, strict=True)]
     needed = tuple([(p, max(p, r - n - p)) for p, r, n in zip(asked, reach, size, strict=True)])
     return kernel, stride, needed, dilation, pairs
