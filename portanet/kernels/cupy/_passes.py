@@ -14,7 +14,19 @@ import cupy
 
 from portanet.kernels.cupy._cuda import FLOATING
 
-__all__ = ["GROUPS", "PACKS", "THREADS", "alike", "blocks_for", "dense", "fits", "name_of", "new_like", "rows_as"]
+__all__ = [
+    "GROUPS",
+    "PACKS",
+    "THREADS",
+    "alike",
+    "blocks_for",
+    "dense",
+    "fits",
+    "name_of",
+    "new_like",
+    "packed",
+    "rows_as",
+]
 
 THREADS = 256  # of a block, where nothing else is said
 _MOST_BLOCKS = 1 << 15  # of a kernel whose threads each come back for more
@@ -162,6 +174,12 @@ def dense(x: Any) -> bool:
     return True
 
 
+def packed(x: Any) -> Any:
+    """``x`` in row-major memory, copied where it is not; None stays None."""
+    # Asked first: cupy.ascontiguousarray makes one axis of none.
+    return x if x is None or x.flags.c_contiguous else cupy.ascontiguousarray(x)
+
+
 def new_like(x: Any) -> Any:
     """Memory for a result of the shape and dtype of ``x``, in its order if that leaves no gaps."""
     if x.flags.c_contiguous:
@@ -174,7 +192,7 @@ def alike(model: Any, x: Any) -> Any:
     if x.strides == model.strides or (model.flags.c_contiguous and x.flags.c_contiguous):
         return x
     if model.flags.c_contiguous:
-        return cupy.ascontiguousarray(x)
+        return packed(x)
     copy = new_like(model)
     copy[...] = x
     return copy

@@ -10,7 +10,6 @@ import functools
 import math
 from typing import Any
 
-import cupy
 import numpy
 
 from portanet.kernels.cupy._cuda import FLOATING
@@ -121,8 +120,3 @@ def portions(images: int, each: int, most: int = LIMIT - 1) -> list[tuple[int, i
         return None
     step = max(1, most // max(1, each))
     return [(first, min(first + step, images)) for first in range(0, images, step)]
-
-
-def packed(x: Any) -> Any:
-    """``x`` in row-major memory."""
-    return cupy.ascontiguousarray(x)

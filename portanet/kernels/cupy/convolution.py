@@ -14,6 +14,7 @@ import cupy
 
 from portanet.kernels.cupy import _cudnn
 from portanet.kernels.cupy._cuda import Source
+from portanet.kernels.cupy._passes import packed
 from portanet.kernels.cupy._windows import (
     THREADS,
     WINDOWS,
@@ -22,7 +23,6 @@ from portanet.kernels.cupy._windows import (
     divisor,
     grid,
     is_plain,
-    packed,
     portions,
     windows,
 )
@@ -169,7 +169,7 @@ def conv(x: Any, weight: Any, bias: Any = None, *, stride: Ints, padding: Pairs,
         cuts = _images_at_a_time(x.shape[0], x.itemsize, x.shape[1] * taps * count, *sizes)
     if cuts is None:
         return generic.conv(namespace_of(x), x, weight, bias, groups=groups, **how)
-    x, weight, bias = packed(x), packed(weight), None if bias is None else packed(bias)
+    x, weight, bias = packed(x), packed(weight), packed(bias)
     y = cupy.empty((x.shape[0], out, *output), x.dtype)
     if _cudnn.conv(y, x, weight, **how):
         for a, b in [] if bias is None else cuts:
@@ -195,7 +195,7 @@ def _backward(
     cuts = _images_at_a_time(images, g.itemsize, channels * taps * count, *sizes)
     if cuts is None:
         return None
-    g, x, weight = [one if one is None else packed(one) for one in (g, x, weight)]
+    g, x, weight = [packed(one) for one in (g, x, weight)]
     dx: Any = None if weight is None else cupy.empty((images, channels, *size), g.dtype)
     dw: Any = None if x is None else cupy.empty((out, channels // groups, *kernel), g.dtype)
     left_x = dx is not None and not _cudnn.conv_backward_input(dx, g, weight, **how)

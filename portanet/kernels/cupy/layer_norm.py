@@ -9,7 +9,7 @@ import cupy
 import numpy
 
 from portanet.kernels.cupy._cuda import Source
-from portanet.kernels.cupy._passes import GROUPS, PACKS, THREADS, fits, name_of, rows_as
+from portanet.kernels.cupy._passes import GROUPS, PACKS, THREADS, fits, name_of, packed, rows_as
 from portanet.kernels.cupy.columns import ARITHMETIC, _joined
 from portanet.kernels.generic.layer_norm import layer_norm as defined
 from portanet.kernels.generic.layer_norm import layer_norm_backward as defined_backward
@@ -105,7 +105,7 @@ _AT_WORK = 512  # blocks, from which on more of them would only make more sums
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, axes: int, eps: float) -> Any:
     if not _normal(axes, x, weight, bias):
         return defined(namespace_of(x), x, weight, bias, axes=axes, eps=eps)
-    x, weight, bias = _packed(x), _packed(weight), _packed(bias)
+    x, weight, bias = packed(x), packed(weight), packed(bias)
     y = cupy.ndarray(x.shape, x.dtype)
     width = math.prod(x.shape[x.ndim - axes :])
     rows = x.size // width
@@ -117,7 +117,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, axes: int, eps: 
 def layer_norm_backward(g: Any, x: Any, weight: Any = None, *, axes: int, eps: float) -> tuple[Any, Any, Any]:
     if not (_normal(axes, x, weight) and fits(x, g) and g.shape == x.shape):
         return defined_backward(namespace_of(g), g, x, weight, axes=axes, eps=eps)
-    g, x, weight, dtype = _packed(g), _packed(x), _packed(weight), name_of[x.dtype]
+    g, x, weight, dtype = packed(g), packed(x), packed(weight), name_of[x.dtype]
     shape = x.shape[x.ndim - axes :]
     width = math.prod(shape)
     rows = x.size // width
@@ -141,7 +141,3 @@ def _normal(axes: int, x: Any, *parameters: Any) -> bool:
     given = [one for one in parameters if one is not None]
     shape = x.shape[x.ndim - axes :]
     return axes > 0 and fits(x, *given) and all([one.shape == shape for one in given])
-
-
-def _packed(x: Any) -> Any:
-    return None if x is None else cupy.ascontiguousarray(x)

@@ -12,7 +12,8 @@ from typing import Any
 import cupy
 
 from portanet.kernels.cupy._cuda import Source
-from portanet.kernels.cupy._windows import DIVISION, LIMIT, THREADS, divisor, grid, is_plain, packed
+from portanet.kernels.cupy._passes import packed
+from portanet.kernels.cupy._windows import DIVISION, LIMIT, THREADS, divisor, grid, is_plain
 from portanet.kernels.generic import convolution as generic_convolution
 from portanet.kernels.generic import norm as generic
 from portanet.library import namespace_of
@@ -284,7 +285,7 @@ def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, *, eps:
     if not _parts(x, weight, bias, mean, variance):
         return generic.batch_norm(namespace_of(x), x, weight, bias, mean, variance, eps=eps, own=own)
     x, mean, variance = packed(x), packed(mean), packed(variance)
-    weight, bias = [one if one is None else packed(one) for one in (weight, bias)]
+    weight, bias = packed(weight), packed(bias)
     y, places = cupy.empty(x.shape, x.dtype), math.prod(x.shape[2:])
     suffix, width = _packs(places, x, y)
     total, lengths = x.size // width, (divisor(places // width), divisor(x.shape[1]))
@@ -301,7 +302,7 @@ def batch_norm_backward(
         xp = namespace_of(x)
         return generic.batch_norm_backward(xp, g, x, weight, mean, variance, eps=eps, own=own)
     g, x, mean, variance = [packed(one) for one in (g, x, mean, variance)]
-    weight = weight if weight is None else packed(weight)
+    weight = packed(weight)
     of_bias, of_weight, sums = _channel_sums(g, x, mean, variance, float(eps), many)
     dx, places, channels = cupy.empty(x.shape, x.dtype), math.prod(x.shape[2:]), x.shape[1]
     suffix, width = _packs(places, g, x, dx)

@@ -8,7 +8,8 @@ from typing import Any
 import cupy
 
 from portanet.kernels.cupy._cuda import Source
-from portanet.kernels.cupy._windows import THREADS, WINDOWS, Ints, Pairs, grid, is_plain, packed, portions, windows
+from portanet.kernels.cupy._passes import packed
+from portanet.kernels.cupy._windows import THREADS, WINDOWS, Ints, Pairs, grid, is_plain, portions, windows
 from portanet.kernels.generic import convolution as generic
 from portanet.kernels.generic.convolution import _output
 from portanet.library import namespace_of

@@ -11,7 +11,7 @@ from typing import Any
 import cupy
 
 from portanet.kernels.cupy._cuda import Source
-from portanet.kernels.cupy._passes import GROUPS, PACKS, THREADS, blocks_for, fits, name_of, rows_as
+from portanet.kernels.cupy._passes import GROUPS, PACKS, THREADS, blocks_for, fits, name_of, packed, rows_as
 from portanet.kernels.generic import nn as generic
 from portanet.library import namespace_of
 
@@ -182,7 +182,7 @@ def _rows(x: Any, axis: Any) -> bool:
 def _along(function: str, axis: int, *arrays: Any) -> Any:
     """A kernel of rows along one axis, which is brought to the end unless it is there."""
     last = axis in (-1, arrays[0].ndim - 1)
-    given = [cupy.ascontiguousarray(x if last else cupy.moveaxis(x, axis, -1)) for x in arrays]
+    given = [packed(x if last else cupy.moveaxis(x, axis, -1)) for x in arrays]
     y = cupy.ndarray(given[0].shape, given[0].dtype)
     rows, width = math.prod(y.shape[:-1]), y.shape[-1]
     grid, block = rows_as(rows, width, y.itemsize)
@@ -226,14 +226,14 @@ def _classified(x: Any, target: Any) -> bool:
 
 
 def _indices(target: Any) -> Any:
-    return cupy.ascontiguousarray(target if target.dtype == cupy.int64 else target.astype(cupy.int64))
+    return packed(target if target.dtype == cupy.int64 else target.astype(cupy.int64))
 
 
 def pick_class(x: Any, target: Any, *, ignore_index: int) -> Any:
     if not _classified(x, target):
         return generic.pick_class(namespace_of(x), x, target, ignore_index=ignore_index)
     y = cupy.ndarray(target.shape, x.dtype)
-    arguments = (y.size, x.shape[-1], y, cupy.ascontiguousarray(x), _indices(target), ignore_index)
+    arguments = (y.size, x.shape[-1], y, packed(x), _indices(target), ignore_index)
     _SOURCE.kernel("pick_class", name_of[x.dtype])((-(-y.size // THREADS),), (THREADS,), arguments)
     return y
 
@@ -248,7 +248,7 @@ def softmax_cross_entropy(x: Any, target: Any, *, ignore_index: int, reduction: 
     whole = reduction != "none"
     losses = None if whole else cupy.ndarray(target.shape, x.dtype)
     sums = cupy.ndarray((2 * blocks,), cupy.float64) if whole else None
-    arguments = (rows, width, p, losses, sums, cupy.ascontiguousarray(x), _indices(target), ignore_index)
+    arguments = (rows, width, p, losses, sums, packed(x), _indices(target), ignore_index)
     _SOURCE.kernel("cross_entropy", dtype)((blocks,), block, arguments)
     if not whole:
         return losses, p
@@ -270,7 +270,7 @@ def softmax_cross_entropy_backward(g: Any, p: Any, target: Any, *, ignore_index:
         counts = cupy.ndarray((parts,), cupy.float64)
         _SOURCE.kernel("count_targets", dtype)((parts,), (THREADS,), (rows, counts, index, ignore_index))
     gx = cupy.ndarray(p.shape, p.dtype)
-    given = cupy.ascontiguousarray(g), cupy.ascontiguousarray(p)
+    given = packed(g), packed(p)
     arguments = (rows, width, gx, *given, index, ignore_index, of_each, mean, counts, parts)
     _SOURCE.kernel("cross_entropy_backward", dtype)(*rows_as(rows, width, p.itemsize), arguments)
     return gx
