@@ -765,7 +765,7 @@ def definable() -> set[str]:
 
 
 RULES = {kind.rule.__name__: kind.rule for kind in vars(optim).values() if hasattr(kind, "rule")}
-STEPS = RULES | {f"{name}_": rule for name, rule in RULES.items()}  # in place
+STEPS = RULES | {name + end: rule for name, rule in RULES.items() for end in ("_", "s_")}  # in place, one or many
 
 
 @pytest.mark.needs("linalg")
@@ -802,6 +802,8 @@ def test_a_library_s_kernel_is_called_as_its_generic_twin_is(file):
         assert isinstance(twin, ast.FunctionDef)
         (_, *wanted), options = parameters(twin)[0].items(), parameters(twin)[1]
         positional, keywords = parameters(node)
+        if name.endswith("s_"):  # many: a list of each
+            wanted = [(f"{parameter}s", default) for parameter, default in wanted]
         assert list(positional.items()) == wanted, f"{file.name}: {name}"
         if twin.args.kwarg is not None:  # **where: the kernel may spell out what the twin only hands on
             keywords = {keyword: keywords[keyword] for keyword in options}
