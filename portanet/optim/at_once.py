@@ -19,13 +19,12 @@ def advance_at_once(optimizer: Any, work: list[tuple[Tensor, Tensor, State, dict
     """Step what can be stepped in its own memory, if the library does that to many arrays at once; returns the rest."""
     if len(work) < 2 or _for_many(optimizer, work[0][0]._raw) is None:
         return work
-    taken, rest, arrays = [], [], []
+    taken, rest = [], []
     for one in work:
         p, _, state, _ = one
         free = optimizer._in_place(p._raw) is not None and alone(p) and (not state or all_alone(state))
         (taken if free else rest).append(one)
-    for p, g, state, options in taken:
-        arrays.append((p._raw, g._raw, {name: raw(value) for name, value in state.items()}, options))
+    arrays = [(p._raw, g._raw, {k: raw(value) for k, value in state.items()}, options) for p, g, state, options in taken]
     for one, (_, _, values, _), done in zip(taken, arrays, step_arrays(optimizer, arrays)):
         if done:
             one[2].update({name: value for name, value in values.items() if type(value) in PYTHON_SCALARS})

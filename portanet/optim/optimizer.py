@@ -339,7 +339,9 @@ class Optimizer:
             require_agreement(self._name, p, "gradient", g, p.shape, (p.dtype, kept))
         shapes = _NOTHING if self.elementwise else self.state_shapes(p.shape)
         for name, value in state.items():
-            require_agreement(self._name, p, name, raw(value), shapes.get(name, p.shape), (kept,))
+            x, shape = raw(value), shapes.get(name, p.shape)
+            if type(x) is not type(p) or x.dtype is not kept or x.shape != shape:
+                require_agreement(self._name, p, name, x, shape, (kept,))
 
     def _kept_dtype(self, p: Any) -> Any:
         """The dtype of the state of a parameter."""

@@ -432,7 +432,7 @@ def _members(ps: Any, gs: Any, states: Any, names: tuple[str, ...]) -> list[list
     found: list[list[int] | None] = []
     for p, g, state in zip(ps, gs, states, strict=True):
         shape, fields = p.shape, []
-        for x in (p, g, *[state.get(name) for name in names]):
+        for x in (p, g, *map(state.get, names)):
             if type(x) is not array or x.dtype != dtype or x.shape != shape or not x.flags.c_contiguous:
                 break
             data = x.data
