@@ -24,7 +24,9 @@ def advance_at_once(optimizer: Any, work: list[tuple[Tensor, Tensor, State, dict
         p, _, state, _ = one
         free = optimizer._in_place(p._raw) is not None and alone(p) and (not state or all_alone(state))
         (taken if free else rest).append(one)
-    arrays = [(p._raw, g._raw, {k: raw(value) for k, value in state.items()}, options) for p, g, state, options in taken]
+    arrays = [
+        (p._raw, g._raw, {k: raw(value) for k, value in state.items()}, options) for p, g, state, options in taken
+    ]
     for one, (_, _, values, _), done in zip(taken, arrays, step_arrays(optimizer, arrays)):
         if done:
             one[2].update({name: value for name, value in values.items() if type(value) in PYTHON_SCALARS})
