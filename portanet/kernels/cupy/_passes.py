@@ -105,8 +105,14 @@ __device__ __forceinline__ S combined(S x, F merge) {
         __shared__ S parts[32];
         if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
         __syncthreads();
-        x = parts[0];
-        for (int w = 1; w < blockDim.x / 32; ++w) x = merge(x, parts[w]);
+        int warps = blockDim.x / 32;
+        if ((warps & (warps - 1)) == 0) {  // each warp takes all the parts
+            x = parts[threadIdx.x % warps];
+            for (int d = warps / 2; d > 0; d /= 2) x = merge(x, exchanged(x, d));
+        } else {
+            x = parts[0];
+            for (int w = 1; w < warps; ++w) x = merge(x, parts[w]);
+        }
         __syncthreads();  // the next call writes there
     }
     return x;
