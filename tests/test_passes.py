@@ -213,7 +213,10 @@ def test_layer_norm_and_its_way_back(shape, axes, dtype, backend):
     x, g = (moved(rng.normal(0.5, 2, shape), dtype) for _ in range(2))
     weight, bias = (moved(rng.normal(1, 1, shape[len(shape) - axes :]), dtype) for _ in range(2))
     alone = math.prod(shape[len(shape) - axes :]) == 1
-    how = {"axes": axes, "eps": 1.0 if alone else 1e-3}  # of one element 0 is right, and rounding is divided by the root
+    how = {
+        "axes": axes,
+        "eps": 1.0 if alone else 1e-3,
+    }  # of one element 0 is right, and rounding is divided by the root
     for parameters in ([weight, bias], [weight, None], [None, bias], [None, None]):
         compared("layer_norm", [x, *parameters], dtype, **how)
     for w in (weight, None):
