@@ -25,9 +25,9 @@ NARROW = frozenset(
     "linear matmul tensordot vecdot conv conv_backward_input conv_backward_weight attention packed_attention lstm".split()
 )
 WIDE = frozenset(
-    "acos asin binary_cross_entropy cosh cumulative_prod cumulative_sum erfinv exp expm1 layer_norm linalg.vector_norm log "
-    "log10 log1p log2 log_softmax pick_class pow prod reciprocal sigmoid_cross_entropy sinh softmax softmax_cross_entropy "
-    "softplus standardized sum tan".split()
+    "acos asin binary_cross_entropy cosh cross_entropy_of_scores cumulative_prod cumulative_sum erfinv exp expm1 layer_norm "
+    "linalg.vector_norm log log10 log1p log2 log_softmax pick_class pow prod reciprocal sigmoid_cross_entropy sinh softmax "
+    "softmax_cross_entropy softplus standardized sum tan".split()
 )
 RULED = NARROW | WIDE
 CASTABLE = frozenset({dtypes.float16, dtypes.bfloat16, dtypes.float32})  # float64 was asked for: it is left alone

@@ -11,6 +11,7 @@ from typing import Any
 
 from portanet.library import PYTHON_SCALARS, device_of, namespace_of
 from portanet.lifting import State, collected, rebuilt
+from portanet.optim.at_once import step_arrays
 from portanet.optim.optimizer import Optimizer
 from portanet.optim.ownership import alone
 from portanet.optim.state import COUNT, raw
@@ -234,17 +235,23 @@ class Captured:
         if [id(p) for p in within.params] != [id(p) for p in params]:
             raise Refused(f"{type(optimizer).__name__} steps twice, for other parameters each time")
         count = {COUNT: self._number(within.count(self._times(optimizer)))} if within.counts else {}
-        rates = {id(group): self._number(functools.partial(group.__getitem__, "lr")) for group, _ in work}
+        groups = [group for group in optimizer.param_groups if any([group is one for one, _ in work])]
+        rates = [self._number(functools.partial(group.__getitem__, "lr")) for group in groups]
+        options = {
+            id(group): optimizer._options(group) | {"lr": rate} for group, rate in zip(groups, rates, strict=True)
+        }
         for p in params:
             self._require_free(self.homed[id(p)], True)
+        arrays = []
         for (group, p), state in zip(work, states):
             optimizer._require_agreement(p._raw, p.grad._raw, state)
             values = {name: raw(value) for name, value in state.items()} | count
-            options = optimizer._options(group) | {"lr": rates[id(group)]}
-            if not optimizer._in_place(p._raw)(p._raw, p.grad._raw, values, **options):  # type: ignore[misc]
-                if p is params[0]:
-                    return False
+            arrays.append((p._raw, p.grad._raw, values, options[id(group)]))
+        done = step_arrays(optimizer, arrays)
+        if not all(done):
+            if any(done):
                 raise Refused(f"{type(optimizer).__name__} has a state for some of its parameters only")
+            return False
         if not within.times:
             self.moments += [
                 (optimizer, p, name, raw(value))

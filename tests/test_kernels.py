@@ -174,6 +174,16 @@ def softmax_cross_entropy_backward(g, p, target, *, ignore_index, reduction):
     return y
 
 
+def cross_entropy_of_scores(x, target, *, ignore_index, reduction):
+    how = {"ignore_index": ignore_index, "reduction": reduction}
+    return softmax_cross_entropy(x, target, **how)[0], numpy.log(numpy.exp(x).sum(axis=-1))
+
+
+def cross_entropy_of_scores_backward(g, x, logs, target, *, ignore_index, reduction):
+    how = {"ignore_index": ignore_index, "reduction": reduction}
+    return softmax_cross_entropy_backward(g, softmax(x, axis=-1), target, **how)
+
+
 def relu(x):
     return numpy.where(x > 0, x, 0)
 
@@ -292,6 +302,15 @@ def with_cotangent(shape: tuple[int, ...], ignored: int, each: bool) -> Callable
         x, target = classified(shape, ignored)(rng, dtype)
         p = numpy.asarray(softmax(x, axis=-1), dtype=dtype)
         return *smooth(shape[:-1] if each else ())(rng, dtype), p, target
+
+    return make
+
+
+def with_scores(shape: tuple[int, ...], ignored: int, each: bool) -> Callable[..., tuple[Any, ...]]:
+    def make(rng: numpy.random.Generator, dtype: str) -> tuple[Any, ...]:
+        x, target = classified(shape, ignored)(rng, dtype)
+        logs = numpy.asarray(numpy.log(numpy.exp(x).sum(axis=-1)), dtype=dtype)
+        return *smooth(shape[:-1] if each else ())(rng, dtype), x, logs, target
 
     return make
 
@@ -460,7 +479,8 @@ LOSSES = [
     Case("pick_class", classified((2, 3, 4), 2, "int32"), {"ignore_index": 2}, "map"),
     Case("pick_class", classified((4,), -1), {"ignore_index": -1}, "one example"),
     *[
-        Case("softmax_cross_entropy", classified(shape, ignored, kind), options | {"reduction": reduction}, note)
+        Case(name, classified(shape, ignored, kind), options | {"reduction": reduction}, note)
+        for name in ("softmax_cross_entropy", "cross_entropy_of_scores")
         for reduction in ("none", "sum", "mean")
         for shape, ignored, kind, options, note in (
             ((6, 4), -100, "int64", {"ignore_index": -100}, f"{reduction}, some ignored"),
@@ -472,7 +492,8 @@ LOSSES = [
         )
     ],
     *[
-        Case("softmax_cross_entropy_backward", with_cotangent(shape, ignored, each), options, note)
+        Case(f"{name}_backward", arguments(shape, ignored, each), options, note)
+        for name, arguments in (("softmax_cross_entropy", with_cotangent), ("cross_entropy_of_scores", with_scores))
         for shape, ignored, each, options, note in (
             ((6, 4), -100, True, {"ignore_index": -100, "reduction": "none"}, "none"),
             ((2, 3, 4), 1, True, {"ignore_index": -1, "reduction": "none"}, "none, map, none ignored"),
@@ -679,6 +700,11 @@ def test_whether_a_mask_is_drawn_once_more_is_known(backend):
     assert of_generic(backend, "draws_anew")() is False
 
 
+def test_what_cross_entropy_keeps_is_known(backend):
+    assert backend.library.keeps_scores() is (backend.name == "cupy")
+    assert of_generic(backend, "keeps_scores")() is False
+
+
 def test_every_backend_that_runs_is_available(backend):
     for kernel in (backend.library.unavailable, of_generic(backend, "unavailable")):
         assert kernel() is None
@@ -720,6 +746,7 @@ LOOKED_AT = {
     "device_of",
     "draws_anew",
     "is_replayed",
+    "keeps_scores",
     "known_outside",
     "layout",
     "clip",  # of the standard, as the next: in test_standard.py and test_vjps.py, and in test_linalg.py
@@ -765,7 +792,7 @@ def definable() -> set[str]:
 
 
 RULES = {kind.rule.__name__: kind.rule for kind in vars(optim).values() if hasattr(kind, "rule")}
-STEPS = RULES | {f"{name}_": rule for name, rule in RULES.items()}  # in place
+STEPS = RULES | {name + end: rule for name, rule in RULES.items() for end in ("_", "s_")}  # in place, one or many
 
 
 @pytest.mark.needs("linalg")
@@ -802,6 +829,8 @@ def test_a_library_s_kernel_is_called_as_its_generic_twin_is(file):
         assert isinstance(twin, ast.FunctionDef)
         (_, *wanted), options = parameters(twin)[0].items(), parameters(twin)[1]
         positional, keywords = parameters(node)
+        if name.endswith("s_"):  # many: a list of each
+            wanted = [(f"{parameter}s", default) for parameter, default in wanted]
         assert list(positional.items()) == wanted, f"{file.name}: {name}"
         if twin.args.kwarg is not None:  # **where: the kernel may spell out what the twin only hands on
             keywords = {keyword: keywords[keyword] for keyword in options}

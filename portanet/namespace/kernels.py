@@ -24,6 +24,7 @@ __all__ = [
     "conv_backward_input",
     "conv_backward_weight",
     "copy",
+    "cross_entropy_of_scores",
     "device_of",
     "dropout",
     "fold",
@@ -133,6 +134,11 @@ def pick_class(x: Any, target: Any, *, ignore_index: int) -> Tensor:
 def softmax_cross_entropy(x: Any, target: Any, *, ignore_index: int, reduction: str) -> tuple[Tensor, Tensor]:
     """-log softmax(x)[..., target] along the last axis, of each example or reduced, and softmax(x)."""
     return apply("softmax_cross_entropy", x, target, ignore_index=ignore_index, reduction=reduction)
+
+
+def cross_entropy_of_scores(x: Any, target: Any, *, ignore_index: int, reduction: str) -> tuple[Tensor, Tensor]:
+    """-log softmax(x)[..., target] along the last axis, of each example or reduced, and log(sum(exp(x)))."""
+    return apply("cross_entropy_of_scores", x, target, ignore_index=ignore_index, reduction=reduction)
 
 
 def sigmoid_cross_entropy(x: Any, target: Any) -> Tensor:

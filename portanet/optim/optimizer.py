@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 from portanet.autograd import enable_grad
 from portanet.library import PYTHON_SCALARS, explain, namespace_of
+from portanet.optim.at_once import advance_at_once
 from portanet.optim.checks import listed, named, require_numbers, require_parameter, seen
 from portanet.optim.masters import MASTER, is_half, through_master
-from portanet.optim.ownership import alone
+from portanet.optim.ownership import all_alone, alone
 from portanet.optim.state import (
     State,
     as_array,
@@ -30,10 +31,6 @@ from portanet.threads import together
 __all__ = ["Optimizer"]
 
 _NOTHING: State = {}
-
-
-def _all_alone(state: State) -> bool:
-    return all([type(value) in PYTHON_SCALARS or alone(value) for value in state.values()])
 
 
 class Optimizer:
@@ -71,7 +68,8 @@ class Optimizer:
 
     A rule whose name ends in ``_update`` can be replaced: a library that has a function of this name among its kernels
     (``sgd_update``) uses that. It is called without ``xp``. With one more underscore at its end (``sgd_update_``) the
-    function writes into the arrays that it is given, and returns whether it could.
+    function writes into the arrays that it is given, and returns whether it could; ``sgd_updates_`` does so with lists of
+    parameters, of gradients and of states, and returns a list.
 
     A rule that looks at a whole parameter, at its shape or its norm, says ``elementwise = False`` beside it: all the
     parameters of a group, side by side in one array, are then never given to it as one.
@@ -99,6 +97,7 @@ class Optimizer:
         self.step_called = False  # a scheduler asks, to warn of the wrong order
         self._updates: dict[Any, Callable[..., tuple[Any, State]]] = {}
         self._updates_in_place: dict[Any, Callable[..., bool] | None] = {}
+        self._updates_of_many: dict[Any, Callable[..., list[bool]] | None] = {}
         entries = listed(self._name, params)
         if not entries:
             raise ValueError(
@@ -231,14 +230,14 @@ class Optimizer:
                     self._require_agreement(p._raw, g._raw, state)
                     work.append((p, g, state, options))
         with together():
-            for p, g, state, options in work:
+            for p, g, state, options in advance_at_once(self, work):
                 self._advance(p, g._raw, state, options)
         self.step_called = True
 
     def _advance(self, p: Tensor, g: Any, state: State, options: dict[str, Any]) -> None:
         """Give one parameter its next value: in its own memory if nobody else knows of that, else in new memory."""
         in_place = self._in_place(p._raw)
-        if in_place is not None and alone(p) and (not state or _all_alone(state)):
+        if in_place is not None and alone(p) and (not state or all_alone(state)):
             values = {name: raw(value) for name, value in state.items()} if state else {}
             if in_place(p._raw, g, values, **options):
                 if state:
@@ -340,7 +339,9 @@ class Optimizer:
             require_agreement(self._name, p, "gradient", g, p.shape, (p.dtype, kept))
         shapes = _NOTHING if self.elementwise else self.state_shapes(p.shape)
         for name, value in state.items():
-            require_agreement(self._name, p, name, raw(value), shapes.get(name, p.shape), (kept,))
+            x, shape = raw(value), shapes.get(name, p.shape)
+            if type(x) is not type(p) or x.dtype is not kept or x.shape != shape:
+                require_agreement(self._name, p, name, x, shape, (kept,))
 
     def _kept_dtype(self, p: Any) -> Any:
         """The dtype of the state of a parameter."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from portanet.library import namespaces
+from portanet.library import PYTHON_SCALARS, namespaces
 from portanet.reading import Reading
 
-__all__ = ["alone"]
+__all__ = ["all_alone", "alone"]
 
 
 class _Probe(Reading):
@@ -38,3 +38,8 @@ def alone(x: Reading) -> bool:
     # The expression is that of the probe, so that it adds the same to the count.
     # What the library says comes first: while a compiler traces, it says no, and references are not counted then.
     return _COUNTED and namespaces[type(x._raw)].owns_memory(x._raw) and sys.getrefcount(x._raw) == _ALONE
+
+
+def all_alone(state: dict[str, Any]) -> bool:
+    """Whether the arrays among the state of a parameter may be written to."""
+    return all([type(value) in PYTHON_SCALARS or alone(value) for value in state.values()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from portanet.kernels.generic.cross_entropy import softmax_of_scores
 from portanet.kernels.generic.nn import clamped_logs, class_mask
 
 
@@ -22,6 +23,17 @@ def _softmax_cross_entropy(xp: Any, g: Any, y: Any, x: Any, target: Any, **how: 
     gx = None if of_loss is None else xp.softmax_cross_entropy_backward(of_loss, p, target, **how)
     if of_p is not None:  # only where second derivatives are taken
         more = xp.softmax_backward(of_p, p, axis=-1)
+        gx = more if gx is None else gx + more
+    return [gx, None]
+
+
+def _cross_entropy_of_scores(xp: Any, g: Any, y: Any, x: Any, target: Any, **how: Any) -> list[Any]:
+    of_loss, of_logs = g
+    logs = y[1]
+    gx = None if of_loss is None else xp.cross_entropy_of_scores_backward(of_loss, x, logs, target, **how)
+    if of_logs is not None:  # only where second derivatives are taken
+        more = xp.expand_dims(of_logs, axis=-1) * softmax_of_scores(xp, x, logs)
+        more = xp.astype(more, x.dtype, copy=False)
         gx = more if gx is None else gx + more
     return [gx, None]
 
@@ -92,6 +104,7 @@ VJPS: dict[str, Any] = {
     "log_softmax": (lambda xp, g, y, x, *, axis: xp.log_softmax_backward(g, y, axis=axis),),
     "pick_class": (_pick_class, None),
     "softmax_cross_entropy": _softmax_cross_entropy,
+    "cross_entropy_of_scores": _cross_entropy_of_scores,
     "sigmoid_cross_entropy": (lambda xp, g, y, x, t: g * (xp.sigmoid(x) - t), lambda xp, g, y, x, t: -g * x),
     "binary_cross_entropy": (_binary_cross_entropy, _binary_cross_entropy_target),
     "linear": _linear,

@@ -68,6 +68,19 @@ def _total_cross_entropy(x: Any, labels: Any) -> Any:
     return namespace.softmax_cross_entropy(x, labels, ignore_index=-100, reduction="sum")[0]
 
 
+def _of_scores(x: Any, labels: Any) -> Any:
+    loss, logs = namespace.cross_entropy_of_scores(x, labels, ignore_index=3, reduction="none")
+    return loss, logs
+
+
+def _mean_of_scores(x: Any, labels: Any) -> Any:
+    return namespace.cross_entropy_of_scores(x, labels, ignore_index=-100, reduction="mean")[0]
+
+
+def _total_of_scores(x: Any, labels: Any) -> Any:
+    return namespace.cross_entropy_of_scores(x, labels, ignore_index=-100, reduction="sum")[0]
+
+
 LOSSES = [
     Sample("pick_class", _picked, (signed(5, 4), LABELS)),
     Sample("pick_class", _picked, (signed(2, 3, 4), MAP), "map"),
@@ -77,6 +90,11 @@ LOSSES = [
     Sample("softmax_cross_entropy", _mean_cross_entropy, (signed(5, 4) * 3, LABELS), "mean, one ignored"),
     Sample("softmax_cross_entropy", _mean_cross_entropy, (signed(2, 3, 4), MAP), "mean of a map"),
     Sample("softmax_cross_entropy", _total_cross_entropy, (signed(5, 4) * 3, abs(LABELS) % 4), "sum"),
+    Sample("cross_entropy_of_scores", _of_scores, (signed(5, 4) * 3, abs(LABELS) % 5)),
+    Sample("cross_entropy_of_scores", _of_scores, (signed(2, 3, 4), MAP), "map"),
+    Sample("cross_entropy_of_scores", _of_scores, (signed(4), numpy.asarray(1)), "one example"),
+    Sample("cross_entropy_of_scores", _mean_of_scores, (signed(5, 4) * 3, LABELS), "mean, one ignored"),
+    Sample("cross_entropy_of_scores", _total_of_scores, (signed(2, 3, 4), MAP), "sum of a map"),
     Sample("sigmoid_cross_entropy", namespace.sigmoid_cross_entropy, (signed(3, 4) * 3, real(3, 4))),
     Sample("binary_cross_entropy", namespace.binary_cross_entropy, (real(3, 4), real(3, 4, seed=7))),
 ]

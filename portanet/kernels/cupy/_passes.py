@@ -14,7 +14,19 @@ import cupy
 
 from portanet.kernels.cupy._cuda import FLOATING
 
-__all__ = ["GROUPS", "PACKS", "THREADS", "alike", "blocks_for", "dense", "fits", "name_of", "new_like", "rows_as"]
+__all__ = [
+    "GROUPS",
+    "PACKS",
+    "THREADS",
+    "alike",
+    "blocks_for",
+    "dense",
+    "fits",
+    "name_of",
+    "new_like",
+    "packed",
+    "rows_as",
+]
 
 THREADS = 256  # of a block, where nothing else is said
 _MOST_BLOCKS = 1 << 15  # of a kernel whose threads each come back for more
@@ -93,8 +105,14 @@ __device__ __forceinline__ S combined(S x, F merge) {
         __shared__ S parts[32];
         if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
         __syncthreads();
-        x = parts[0];
-        for (int w = 1; w < blockDim.x / 32; ++w) x = merge(x, parts[w]);
+        int warps = blockDim.x / 32;
+        if ((warps & (warps - 1)) == 0) {  // each warp takes all the parts
+            x = parts[threadIdx.x % warps];
+            for (int d = warps / 2; d > 0; d /= 2) x = merge(x, exchanged(x, d));
+        } else {
+            x = parts[0];
+            for (int w = 1; w < warps; ++w) x = merge(x, parts[w]);
+        }
         __syncthreads();  // the next call writes there
     }
     return x;
@@ -162,6 +180,12 @@ def dense(x: Any) -> bool:
     return True
 
 
+def packed(x: Any) -> Any:
+    """``x`` in row-major memory, copied where it is not; None stays None."""
+    # Asked first: cupy.ascontiguousarray makes one axis of none.
+    return x if x is None or x.flags.c_contiguous else cupy.ascontiguousarray(x)
+
+
 def new_like(x: Any) -> Any:
     """Memory for a result of the shape and dtype of ``x``, in its order if that leaves no gaps."""
     if x.flags.c_contiguous:
@@ -174,7 +198,7 @@ def alike(model: Any, x: Any) -> Any:
     if x.strides == model.strides or (model.flags.c_contiguous and x.flags.c_contiguous):
         return x
     if model.flags.c_contiguous:
-        return cupy.ascontiguousarray(x)
+        return packed(x)
     copy = new_like(model)
     copy[...] = x
     return copy

@@ -10,7 +10,6 @@ import functools
 import math
 from typing import Any
 
-import cupy
 import numpy
 
 from portanet.kernels.cupy._passes import name_of
@@ -128,8 +127,3 @@ def portions(images: int, each: int, most: int = LIMIT - 1) -> list[tuple[int, i
 def parts(cuts: list[tuple[int, int]], *arrays: Any) -> list[tuple[Any, ...]]:
     """These portions of the arrays; views cost time, and where one portion is all there are none."""
     return [arrays] if len(cuts) == 1 else [tuple([x[a:b] for x in arrays]) for a, b in cuts]
-
-
-def packed(x: Any) -> Any:
-    """``x`` in row-major memory."""
-    return cupy.ascontiguousarray(x)

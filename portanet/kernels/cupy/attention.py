@@ -11,7 +11,7 @@ from typing import Any
 import cupy
 
 from portanet.kernels.cupy._cuda import Source
-from portanet.kernels.cupy._passes import GROUPS, PACKS, fits, name_of
+from portanet.kernels.cupy._passes import GROUPS, PACKS, fits, name_of, packed
 from portanet.kernels.cupy._products import is_stack, multiplied
 from portanet.kernels.generic.attention import attention as _composed
 from portanet.kernels.generic.attention import attention_backward as _composed_backward
@@ -129,7 +129,7 @@ def _wide(x: Any, shape: tuple[int, ...]) -> tuple[Any, tuple[int, int, int, int
     """``x`` broadcast to (..., L, S), and its steps in elements when all axes before these count as two."""
     wide = cupy.broadcast_to(x, shape)
     if wide.ndim > 4:
-        wide = cupy.ascontiguousarray(wide).reshape(-1, *shape[-3:])
+        wide = packed(wide).reshape(-1, *shape[-3:])
     steps = [stride // wide.itemsize for stride in wide.strides]
     return wide, (*[0] * (4 - wide.ndim), *steps)
 
@@ -198,7 +198,7 @@ def _backward(
     # The mask's cotangent is that of the scores as they are after scaling; else both products share the factor.
     factor = 1.0 if through else scale
     rows = [part for x in (gout, out) for part in _wide(x, x.shape)]
-    logs, glogs = cupy.ascontiguousarray(logs), None if glogs is None else cupy.ascontiguousarray(glogs)
+    logs, glogs = packed(logs), None if glogs is None else cupy.ascontiguousarray(glogs)
     rest = (gp, logs, rows[0], *rows[1], rows[2], *rows[3], glogs, out.shape[-1], float(factor))
     _launched("attention_backward", scores, (*_arguments(scores, mask, keep, causal, scale), *rest))
     gq, gk, gv = into

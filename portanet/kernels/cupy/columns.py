@@ -8,7 +8,7 @@ from typing import Any
 import cupy
 
 from portanet.kernels.cupy._cuda import Source
-from portanet.kernels.cupy._passes import PACKS, THREADS, fits, name_of
+from portanet.kernels.cupy._passes import PACKS, THREADS, fits, name_of, packed
 from portanet.kernels.generic import nn as generic
 from portanet.library import namespace_of
 
@@ -81,16 +81,16 @@ ARITHMETIC = {"float16": "float32", "bfloat16": "float32", "float32": "float32",
 def column_sums(x: Any) -> Any:
     if not (x.ndim > 1 and fits(x)):
         return generic.column_sums(namespace_of(x), x)
-    x = cupy.ascontiguousarray(x)
+    x = packed(x)
     dtype, rows, columns = name_of[x.dtype], math.prod(x.shape[:-1]), x.shape[-1]
     pack = 16 // x.itemsize
-    packed = columns % pack == 0 and x.data.ptr % 16 == 0
-    accesses = columns // pack if packed else columns
+    wide = columns % pack == 0 and x.data.ptr % 16 == 0
+    accesses = columns // pack if wide else columns
     side = min(32, 1 << (accesses - 1).bit_length())
     tiles = -(-accesses // side)
     stretches = max(1, min(-(-rows // _FEWEST), _AT_WORK // tiles))
     parts = cupy.ndarray((stretches, columns), ARITHMETIC[dtype])
-    kernel = _SOURCE.kernel("packed_stretches" if packed else "stretches", dtype)
+    kernel = _SOURCE.kernel("packed_stretches" if wide else "stretches", dtype)
     kernel((tiles, stretches), (side, THREADS // side), (rows, columns, parts, x))
     return _joined(parts, cupy.ndarray((columns,), x.dtype))
 

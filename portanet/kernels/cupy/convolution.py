@@ -15,7 +15,7 @@ import cupy
 
 from portanet.kernels.cupy import _cudnn
 from portanet.kernels.cupy._cuda import Source
-from portanet.kernels.cupy._passes import name_of
+from portanet.kernels.cupy._passes import name_of, packed
 from portanet.kernels.cupy._windows import (
     THREADS,
     WINDOWS,
@@ -24,7 +24,6 @@ from portanet.kernels.cupy._windows import (
     divisor,
     grid,
     is_plain,
-    packed,
     parts,
     portions,
     windows,

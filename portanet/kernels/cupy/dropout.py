@@ -8,7 +8,7 @@ import cupy
 import numpy
 
 from portanet.kernels.cupy._cuda import Source
-from portanet.kernels.cupy._passes import PACKS, THREADS, blocks_for, fits, name_of
+from portanet.kernels.cupy._passes import PACKS, THREADS, blocks_for, fits, name_of, packed
 from portanet.kernels.cupy._philox import PHILOX, counter_of
 from portanet.kernels.generic import random as generic
 from portanet.library import namespace_of
@@ -58,7 +58,7 @@ def dropout(x: Any, *, threshold: int, scale: float, key: tuple[int, int], count
     if not fits(x):
         how: dict[str, Any] = {"threshold": threshold, "scale": scale, "key": key, "counter": counter}
         return generic.dropout(namespace_of(x), x, **how)
-    x = cupy.ascontiguousarray(x)  # words are counted in the order of the elements
+    x = packed(x)  # words are counted in the order of the elements
     y = cupy.ndarray(x.shape, x.dtype)
     arguments = (x.size, y, x, *counter_of(key, counter), numpy.uint64(threshold), float(scale))
     _SOURCE.kernel("dropout", name_of[x.dtype])(blocks_for(x.size, 8), (THREADS,), arguments)

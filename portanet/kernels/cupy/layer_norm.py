@@ -1,4 +1,4 @@
-"""Layer normalisation: each row read once from memory, its mean and variance then found in the cache."""
+"""Layer normalisation: each row read once from memory, its mean and variance then found in the cache or in registers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cupy
 import numpy
 
 from portanet.kernels.cupy._cuda import Source
-from portanet.kernels.cupy._passes import GROUPS, PACKS, THREADS, fits, name_of, rows_as
+from portanet.kernels.cupy._passes import GROUPS, PACKS, THREADS, fits, name_of, packed, rows_as
 from portanet.kernels.cupy.columns import ARITHMETIC, _joined
 from portanet.kernels.generic.layer_norm import layer_norm as defined
 from portanet.kernels.generic.layer_norm import layer_norm_backward as defined_backward
@@ -47,9 +47,109 @@ _SOURCE = Source(
         else each(place, step, mine, [=](index, A x) { return z(x); }, y, x);
     }
 
-    // dx = scale (g w - mean(g w) - z mean(g w z)). The threads of a row take every so manieth one, and add up g z and g
-    // for each column, which always the same thread does: in shared memory, or if that is too small, where the sums of
-    // the block are to lie, (blocks, 2, n); then there is one row at a time.
+    // The way back: dx = scale (g w - mean(g w) - z mean(g w z)). Where all of a row is in registers, up to PACKS of each
+    // thread, it is one pass over x and g. A block goes through many rows, and each thread adds up g z and g of its own
+    // columns; the sums of the blocks go to `parts`, (blocks, 2, n). While a row is at work the next one is on its way.
+    struct Sums { A squares, level, slope; };
+    __device__ __forceinline__ Sums exchanged(Sums s, int d) {
+        return {exchanged(s.squares, d), exchanged(s.level, d), exchanged(s.slope, d)};
+    }
+    __device__ __forceinline__ Sums added(Sums a, Sums b) {
+        return {a.squares + b.squares, a.level + b.level, a.slope + b.slope};
+    }
+
+    template <int PACKS>
+    __device__ __forceinline__ void load(Pack (&to)[PACKS], const T* row, index packs) {
+        #pragma unroll
+        for (int i = 0; i < PACKS; ++i) {
+            index k = threadIdx.x + i * blockDim.x;
+            if (k < packs) to[i] = ((const Pack*)row)[k];
+        }
+    }
+
+    template <int PACKS>
+    __device__ __forceinline__ void held(
+        index rows, index n, T* __restrict__ gx, A* __restrict__ parts, const T* __restrict__ g, const T* __restrict__ x,
+        const T* __restrict__ weight, double eps
+    ) {
+        index packs = n / N;
+        Pack w[PACKS] = {}, next_x[PACKS] = {}, next_g[PACKS] = {};
+        A of_weight[PACKS][N] = {}, of_bias[PACKS][N] = {};
+        if (weight) load(w, weight, packs);
+        load(next_x, x + blockIdx.x * n, packs);
+        load(next_g, g + blockIdx.x * n, packs);
+        #pragma unroll 1
+        for (index r = blockIdx.x; r < rows; r += gridDim.x) {
+            Pack xs[PACKS], gs[PACKS];
+            #pragma unroll
+            for (int i = 0; i < PACKS; ++i) xs[i] = next_x[i], gs[i] = next_g[i];
+            if (r + gridDim.x < rows) {
+                load(next_x, x + (r + gridDim.x) * n, packs);
+                load(next_g, g + (r + gridDim.x) * n, packs);
+            }
+            A sum = 0;  // the packs of no column are 0
+            #pragma unroll
+            for (int i = 0; i < PACKS; ++i) {
+                #pragma unroll
+                for (int j = 0; j < N; ++j) sum += (A)xs[i].at[j];
+            }
+            A mean = total(sum) / (A)n;
+            Sums s = {};
+            #pragma unroll
+            for (int i = 0; i < PACKS; ++i) {
+                if (threadIdx.x + i * blockDim.x >= packs) break;
+                #pragma unroll
+                for (int j = 0; j < N; ++j) {
+                    A from = (A)xs[i].at[j] - mean, gw = (A)gs[i].at[j];
+                    if (weight) gw *= (A)w[i].at[j];
+                    s = added(s, {from * from, gw, gw * from});
+                }
+            }
+            s = combined(s, added);
+            A scale = 1 / sqrt(s.squares / (A)n + (A)eps), level = s.level / (A)n, slope = s.slope * scale / (A)n;
+            #pragma unroll
+            for (int i = 0; i < PACKS; ++i) {
+                index k = threadIdx.x + i * blockDim.x;
+                if (k >= packs) break;
+                Pack found;
+                #pragma unroll
+                for (int j = 0; j < N; ++j) {
+                    A z = ((A)xs[i].at[j] - mean) * scale, gz = (A)gs[i].at[j];
+                    of_weight[i][j] += gz * z;
+                    of_bias[i][j] += gz;
+                    if (weight) gz *= (A)w[i].at[j];
+                    found.at[j] = (T)(scale * (gz - level - z * slope));
+                }
+                ((Pack*)(gx + r * n))[k] = found;
+            }
+        }
+        #pragma unroll
+        for (int i = 0; i < PACKS; ++i) {
+            index k = threadIdx.x + i * blockDim.x;
+            if (k >= packs) break;
+            #pragma unroll
+            for (int j = 0; j < N; ++j) {
+                parts[2 * n * blockIdx.x + k * N + j] = of_weight[i][j];
+                parts[2 * n * blockIdx.x + n + k * N + j] = of_bias[i][j];
+            }
+        }
+    }
+
+    KERNEL(layer_norm_backward_held_1)(
+        index rows, index n, T* gx, A* parts, const T* g, const T* x, const T* weight, double eps
+    ) {
+        held<1>(rows, n, gx, parts, g, x, weight, eps);
+    }
+
+    KERNEL(layer_norm_backward_held_2)(
+        index rows, index n, T* gx, A* parts, const T* g, const T* x, const T* weight, double eps
+    ) {
+        held<2>(rows, n, gx, parts, g, x, weight, eps);
+    }
+
+    // The same for rows of any length, which are read twice. The threads of a row take every so manieth one, and add up
+    // g z and g for each column, which always the same thread does: in shared memory, or if that is too small, where the
+    // sums of the block are to lie, (blocks, 2, n); then there is one row at a time.
     KERNEL(layer_norm_backward)(
         index rows, index n, T* gx, A* parts, const T* g, const T* x, const T* weight, double eps, bool shared
     ) {
@@ -100,12 +200,15 @@ _SOURCE = Source(
 )
 _SHARED = 47 << 10  # bytes: a block may have 48 KiB without asking, and needs some for sums along rows
 _AT_WORK = 512  # blocks, from which on more of them would only make more sums
+# Of a large GPU, for blocks that stay until all is done; on others the sums are the same, and some wait for their turn.
+_PROCESSORS = 132
+_AT_ONCE = 512  # threads that a processor has registers for
 
 
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, axes: int, eps: float) -> Any:
     if not _normal(axes, x, weight, bias):
         return defined(namespace_of(x), x, weight, bias, axes=axes, eps=eps)
-    x, weight, bias = _packed(x), _packed(weight), _packed(bias)
+    x, weight, bias = packed(x), packed(weight), packed(bias)
     y = cupy.ndarray(x.shape, x.dtype)
     width = math.prod(x.shape[x.ndim - axes :])
     rows = x.size // width
@@ -117,10 +220,18 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, axes: int, eps: 
 def layer_norm_backward(g: Any, x: Any, weight: Any = None, *, axes: int, eps: float) -> tuple[Any, Any, Any]:
     if not (_normal(axes, x, weight) and fits(x, g) and g.shape == x.shape):
         return defined_backward(namespace_of(g), g, x, weight, axes=axes, eps=eps)
-    g, x, weight, dtype = _packed(g), _packed(x), _packed(weight), name_of[x.dtype]
+    g, x, weight, dtype = packed(g), packed(x), packed(weight), name_of[x.dtype]
     shape = x.shape[x.ndim - axes :]
     width = math.prod(shape)
     rows = x.size // width
+    held = _held(width, x.itemsize, g, x, weight)
+    if held is not None:
+        packs, threads = held
+        blocks = min(rows, _PROCESSORS * max(1, min(_AT_ONCE // threads, 8)))
+        gx, parts = cupy.ndarray(x.shape, x.dtype), cupy.ndarray((blocks, 2 * width), ARITHMETIC[dtype])
+        kernel = _SOURCE.kernel(f"layer_norm_backward_held_{packs}", dtype)
+        kernel((blocks,), (threads, 1), (rows, width, gx, parts, g, x, weight, float(eps)))
+        return gx, *_of_parameters(parts, shape, x.dtype)
     (blocks,), (threads, together) = rows_as(rows, width, x.itemsize)
     of_a_row = 2 * width * numpy.dtype(ARITHMETIC[dtype]).itemsize
     if together * of_a_row > _SHARED:
@@ -131,9 +242,24 @@ def layer_norm_backward(g: Any, x: Any, weight: Any = None, *, axes: int, eps: f
     kernel = _SOURCE.kernel("layer_norm_backward", dtype)
     arguments = (rows, width, gx, parts, g, x, weight, float(eps), shared)
     kernel((blocks,), (threads, together), arguments, shared_mem=together * of_a_row if shared else 0)
-    of_weight, of_bias = cupy.ndarray(shape, x.dtype), cupy.ndarray(shape, x.dtype)
+    return gx, *_of_parameters(parts, shape, x.dtype)
+
+
+def _of_parameters(parts: Any, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
+    """The cotangents of weight and bias from the blocks' sums."""
+    of_weight, of_bias = cupy.ndarray(shape, dtype), cupy.ndarray(shape, dtype)
     _joined(parts, of_weight, of_bias)
-    return gx, of_weight, of_bias
+    return of_weight, of_bias
+
+
+def _held(width: int, itemsize: int, *arrays: Any) -> tuple[int, int] | None:
+    """How many packs of a row each thread holds, and how many threads a row needs; None: rows are too long or too short,
+    or do not consist of packs."""
+    packs, odd = divmod(width * itemsize, 16)
+    each = 1 if packs <= 128 else 2
+    threads = -(-packs // (32 * each)) * 32
+    aligned = not odd and all([one is None or one.data.ptr % 16 == 0 for one in arrays])
+    return (each, threads) if aligned and packs >= 32 and threads <= 512 else None
 
 
 def _normal(axes: int, x: Any, *parameters: Any) -> bool:
@@ -141,7 +267,3 @@ def _normal(axes: int, x: Any, *parameters: Any) -> bool:
     given = [one for one in parameters if one is not None]
     shape = x.shape[x.ndim - axes :]
     return axes > 0 and fits(x, *given) and all([one.shape == shape for one in given])
-
-
-def _packed(x: Any) -> Any:
-    return None if x is None else cupy.ascontiguousarray(x)

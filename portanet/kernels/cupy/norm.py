@@ -12,8 +12,8 @@ from typing import Any
 import cupy
 
 from portanet.kernels.cupy._cuda import Source
-from portanet.kernels.cupy._passes import name_of
-from portanet.kernels.cupy._windows import DIVISION, LIMIT, THREADS, divisor, grid, is_plain, packed
+from portanet.kernels.cupy._passes import name_of, packed
+from portanet.kernels.cupy._windows import DIVISION, LIMIT, THREADS, divisor, grid, is_plain
 from portanet.kernels.generic import convolution as generic_convolution
 from portanet.kernels.generic import norm as generic
 from portanet.library import namespace_of

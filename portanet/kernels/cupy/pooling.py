@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import cupy
 
 from portanet.kernels.cupy._cuda import Source
-from portanet.kernels.cupy._passes import name_of
+from portanet.kernels.cupy._passes import name_of, packed
 from portanet.kernels.cupy._windows import (
     THREADS,
     WINDOWS,
@@ -17,7 +17,6 @@ from portanet.kernels.cupy._windows import (
     Pairs,
     grid,
     is_plain,
-    packed,
     parts,
     portions,
     windows,

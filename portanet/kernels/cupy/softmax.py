@@ -1,6 +1,7 @@
 """Softmax and cross entropy: the largest element and the sum of a row found together, so that it is read twice in all.
 
-The second time it comes from the cache, unless the row is longer than that.
+The second time it comes from the cache, unless the row is longer than that. Cross entropy reads it once, and once more on
+the way back.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from typing import Any
 
 import cupy
 
+from portanet.kernels import generic
 from portanet.kernels.cupy._cuda import Source
-from portanet.kernels.cupy._passes import GROUPS, PACKS, THREADS, blocks_for, fits, name_of, rows_as
-from portanet.kernels.generic import nn as generic
+from portanet.kernels.cupy._passes import GROUPS, PACKS, THREADS, blocks_for, fits, name_of, packed, rows_as
+from portanet.kernels.cupy.columns import ARITHMETIC
 from portanet.library import namespace_of
 
 __all__ = [
-    "log_softmax", "log_softmax_backward", "pick_class", "softmax", "softmax_backward", "softmax_cross_entropy",
-    "softmax_cross_entropy_backward",
+    "cross_entropy_of_scores", "cross_entropy_of_scores_backward", "keeps_scores", "log_softmax", "log_softmax_backward",
+    "pick_class", "softmax", "softmax_backward",
 ]  # fmt: skip
 
 _SOURCE = Source(
@@ -39,18 +41,50 @@ _SOURCE = Source(
         return {more.largest, more.sum + less.sum * exp(less.largest - more.largest)};
     }
 
+    // What is added to a sum at once: one rescaling for all. fmax passes by what is nan, exp does not.
+    template <int COUNT>
+    __device__ __forceinline__ void include(Sum& s, const Pack (&packs)[COUNT]) {
+        A most = s.largest, sum = 0;
+        #pragma unroll
+        for (int i = 0; i < COUNT; ++i) {
+            #pragma unroll
+            for (int j = 0; j < N; ++j) most = fmax(most, (A)packs[i].at[j]);
+        }
+        if (most == -INFINITE) return;
+        #pragma unroll
+        for (int i = 0; i < COUNT; ++i) {
+            #pragma unroll
+            for (int j = 0; j < N; ++j) sum += exp((A)packs[i].at[j] - most);
+        }
+        s = {most, s.sum * exp(s.largest - most) + sum};
+    }
+
+    __device__ __forceinline__ void include(Sum& s, A x) {
+        A most = fmax(s.largest, x);
+        if (most != -INFINITE) s = {most, s.sum * exp(s.largest - most) + exp(x - most)};
+    }
+
+    constexpr int AHEAD = N == 4 ? 4 : 2;  // packs that a thread asks for before it looks at the first: memory answers late
+
     // Of a row of n elements, or of none. As by the definition the sum is nan where an element is nan or infinite, and
     // where all are -inf.
-    __device__ __forceinline__ Sum summed(index n, const T* x) {
+    __device__ __forceinline__ Sum summed(index n, const T* __restrict__ x) {
         Sum s = {-INFINITE, 0};
-        visit(threadIdx.x, blockDim.x, n, [&](index, A x) {
-            if (x > s.largest) {
-                s.sum = s.sum * exp(s.largest - x) + 1;
-                s.largest = x;
-            } else if (x != -INFINITE) {
-                s.sum += exp(x - s.largest);
-            }
-        }, x);
+        index packs = aligned(x) ? n / N : 0, k = threadIdx.x, step = blockDim.x;
+        #pragma unroll 1
+        for (; k + (AHEAD - 1) * step < packs; k += AHEAD * step) {
+            Pack some[AHEAD];
+            #pragma unroll
+            for (int i = 0; i < AHEAD; ++i) some[i] = ((const Pack*)x)[k + i * step];
+            include(s, some);
+        }
+        #pragma unroll 1
+        for (; k < packs; k += step) {
+            Pack one[1] = {((const Pack*)x)[k]};
+            include(s, one);
+        }
+        #pragma unroll 1
+        for (index i = packs * N + threadIdx.x; i < n; i += step) include(s, (A)x[i]);
         s = combined(s, merged);
         return {s.largest, s.sum + (s.largest - s.largest)};  // inf - inf is nan
     }
@@ -94,20 +128,19 @@ _SOURCE = Source(
         y[r] = t == ignored ? (T)(A)0 : t >= 0 && t < n ? x[r * n + t] : (T)NOT_A_NUMBER;
     }
 
-    // The probabilities, and either the loss of each row or, of each block, the sum of the losses and how many count.
+    // The logarithm of the sum of each row, and either its loss or, of each block, the sum of the losses and how many
+    // count.
     KERNEL(cross_entropy)(
-        index rows, index n, T* p, T* losses, double* sums, const T* x, const index* target, index ignored
+        index rows, index n, A* logs, T* losses, double* sums, const T* x, const index* target, index ignored
     ) {
         index r = row(), at = r * n, mine = r < rows ? n : 0;
-        Sum s = summed(mine, x + at);
-        A level = log(s.sum);
         index t = mine ? target[r] : ignored;
-        A loss = 0;
-        if (t != ignored) loss = t >= 0 && t < n ? level - ((A)x[at + t] - s.largest) : NOT_A_NUMBER;
-        each(
-            threadIdx.x, blockDim.x, mine, [=](index, A x) { return exp(x - s.largest - level); }, p + at, x + at
-        );
+        bool named = t >= 0 && t < n && mine;
+        A chosen = named ? (A)x[at + t] : NOT_A_NUMBER;
+        Sum s = summed(mine, x + at);
+        A level = log(s.sum), loss = t == ignored ? (A)0 : level - (chosen - s.largest);
         bool first = threadIdx.x == 0;
+        if (first && mine) logs[r] = s.largest + level;
         if (losses) {
             if (first && mine) losses[r] = (T)loss;
             return;
@@ -135,6 +168,7 @@ _SOURCE = Source(
         index place, index step, index rows, const index* target, index ignored
     ) {
         index count = 0;
+        #pragma unroll 1
         for (index i = place; i < rows; i += step) count += target[i] != ignored;
         return block_total((double)count);
     }
@@ -147,8 +181,8 @@ _SOURCE = Source(
     // `each`: a cotangent of each row's loss; else one of their sum or mean. Of a mean each block adds up how many count:
     // the targets themselves, or what `count_targets` has found of them.
     KERNEL(cross_entropy_backward)(
-        index rows, index n, T* gx, const T* g, const T* p, const index* target, index ignored, bool each_row, bool mean,
-        const double* counts, index parts
+        index rows, index n, T* gx, const T* g, const T* x, const A* logs, const index* target, index ignored, bool each_row,
+        bool mean, const double* counts, index parts
     ) {
         index r = row(), at = r * n, mine = r < rows ? n : 0;
         double count = 1;
@@ -156,6 +190,7 @@ _SOURCE = Source(
             int place = threadIdx.x + blockDim.x * threadIdx.y, step = blockDim.x * blockDim.y;
             if (counts) {
                 count = 0;
+                #pragma unroll 1
                 for (index i = place; i < parts; i += step) count += counts[i];
                 count = block_total(count);
             } else {
@@ -164,9 +199,12 @@ _SOURCE = Source(
         }
         index t = mine ? target[r] : ignored;
         A share = t == ignored ? (A)0 : (A)g[each_row ? r : 0] / (A)count;
-        each(
-            threadIdx.x, blockDim.x, mine, [=](index i, A p) { return share * (i == t ? p - 1 : p); }, gx + at, p + at
-        );
+        A level = mine ? logs[r] : (A)0;
+        auto found = [=](index i, A x) {
+            A p = exp(x - level);
+            return share * (i == t ? p - 1 : p);
+        };
+        each(threadIdx.x, blockDim.x, mine, found, gx + at, x + at);
     }
     """,
 )
@@ -182,7 +220,7 @@ def _rows(x: Any, axis: Any) -> bool:
 def _along(function: str, axis: int, *arrays: Any) -> Any:
     """A kernel of rows along one axis, which is brought to the end unless it is there."""
     last = axis in (-1, arrays[0].ndim - 1)
-    given = [cupy.ascontiguousarray(x if last else cupy.moveaxis(x, axis, -1)) for x in arrays]
+    given = [packed(x if last else cupy.moveaxis(x, axis, -1)) for x in arrays]
     y = cupy.ndarray(given[0].shape, given[0].dtype)
     rows, width = math.prod(y.shape[:-1]), y.shape[-1]
     grid, block = rows_as(rows, width, y.itemsize)
@@ -226,51 +264,64 @@ def _classified(x: Any, target: Any) -> bool:
 
 
 def _indices(target: Any) -> Any:
-    return cupy.ascontiguousarray(target if target.dtype == cupy.int64 else target.astype(cupy.int64))
+    return packed(target if target.dtype == cupy.int64 else target.astype(cupy.int64))
 
 
 def pick_class(x: Any, target: Any, *, ignore_index: int) -> Any:
     if not _classified(x, target):
         return generic.pick_class(namespace_of(x), x, target, ignore_index=ignore_index)
     y = cupy.ndarray(target.shape, x.dtype)
-    arguments = (y.size, x.shape[-1], y, cupy.ascontiguousarray(x), _indices(target), ignore_index)
+    arguments = (y.size, x.shape[-1], y, packed(x), _indices(target), ignore_index)
     _SOURCE.kernel("pick_class", name_of[x.dtype])((-(-y.size // THREADS),), (THREADS,), arguments)
     return y
 
 
-def softmax_cross_entropy(x: Any, target: Any, *, ignore_index: int, reduction: str) -> tuple[Any, Any]:
+def keeps_scores() -> bool:
+    return True
+
+
+def cross_entropy_of_scores(x: Any, target: Any, *, ignore_index: int, reduction: str) -> tuple[Any, Any]:
     if not _classified(x, target):
         how: dict[str, Any] = {"ignore_index": ignore_index, "reduction": reduction}
-        return generic.softmax_cross_entropy(namespace_of(x), x, target, **how)
+        return generic.cross_entropy_of_scores(namespace_of(x), x, target, **how)
     dtype, rows, width = name_of[x.dtype], target.size, x.shape[-1]
-    p = cupy.ndarray(x.shape, x.dtype)
+    logs = cupy.ndarray(target.shape, ARITHMETIC[dtype])
     (blocks,), block = rows_as(rows, width, x.itemsize)
     whole = reduction != "none"
     losses = None if whole else cupy.ndarray(target.shape, x.dtype)
     sums = cupy.ndarray((2 * blocks,), cupy.float64) if whole else None
-    arguments = (rows, width, p, losses, sums, cupy.ascontiguousarray(x), _indices(target), ignore_index)
+    arguments = (rows, width, logs, losses, sums, packed(x), _indices(target), ignore_index)
     _SOURCE.kernel("cross_entropy", dtype)((blocks,), block, arguments)
     if not whole:
-        return losses, p
+        return losses, logs
     loss = cupy.ndarray((), x.dtype)
     threads = 512 if blocks > THREADS else THREADS
     _SOURCE.kernel("cross_entropy_reduced", dtype)((1,), (threads,), (blocks, loss, sums, reduction == "mean"))
-    return loss, p
+    return loss, logs
 
 
-def softmax_cross_entropy_backward(g: Any, p: Any, target: Any, *, ignore_index: int, reduction: str) -> Any:
+def cross_entropy_of_scores_backward(
+    g: Any, x: Any, logs: Any, target: Any, *, ignore_index: int, reduction: str
+) -> Any:
     of_each = reduction == "none"
-    if not (_classified(p, target) and fits(p, g) and g.shape == (target.shape if of_each else ())):
+    dtype = name_of[x.dtype]
+    if not (
+        _classified(x, target)
+        and fits(x, g)
+        and g.shape == (target.shape if of_each else ())
+        and fits(logs)
+        and (logs.shape, logs.dtype) == (target.shape, ARITHMETIC[dtype])
+    ):
         how: dict[str, Any] = {"ignore_index": ignore_index, "reduction": reduction}
-        return generic.softmax_cross_entropy_backward(namespace_of(p), g, p, target, **how)
-    dtype, rows, width, mean = name_of[p.dtype], target.size, p.shape[-1], reduction == "mean"
+        return generic.cross_entropy_of_scores_backward(namespace_of(x), g, x, logs, target, **how)
+    rows, width, mean = target.size, x.shape[-1], reduction == "mean"
     index, counts, parts = _indices(target), None, 0
     if mean and rows > _FEW:
         (parts,) = blocks_for(rows, most=_COUNTING)
         counts = cupy.ndarray((parts,), cupy.float64)
         _SOURCE.kernel("count_targets", dtype)((parts,), (THREADS,), (rows, counts, index, ignore_index))
-    gx = cupy.ndarray(p.shape, p.dtype)
-    given = cupy.ascontiguousarray(g), cupy.ascontiguousarray(p)
+    gx = cupy.ndarray(x.shape, x.dtype)
+    given = packed(g), packed(x), packed(logs)
     arguments = (rows, width, gx, *given, index, ignore_index, of_each, mean, counts, parts)
-    _SOURCE.kernel("cross_entropy_backward", dtype)(*rows_as(rows, width, p.itemsize), arguments)
+    _SOURCE.kernel("cross_entropy_backward", dtype)(*rows_as(rows, width, x.itemsize), arguments)
     return gx

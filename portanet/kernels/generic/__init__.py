@@ -9,6 +9,7 @@ from portanet.kernels.generic.attention import *  # noqa: F403
 from portanet.kernels.generic.bessel import *  # noqa: F403
 from portanet.kernels.generic.compilers import *  # noqa: F403
 from portanet.kernels.generic.convolution import *  # noqa: F403
+from portanet.kernels.generic.cross_entropy import *  # noqa: F403
 from portanet.kernels.generic.feeding import *  # noqa: F403
 from portanet.kernels.generic.folding import *  # noqa: F403
 from portanet.kernels.generic.gamma import *  # noqa: F403

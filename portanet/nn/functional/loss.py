@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from portanet.library import namespace_of
 from portanet.nn.functional._arguments import real_namespace, require_broadcast, require_dtype, require_shape, together
 from portanet.nn.functional._checks import dtype_of, raw_of
 from portanet.nn.functional._losses import (
@@ -317,10 +318,10 @@ def cross_entropy(
         return _with_probabilities(xp, input, target, weight, ignore_index, reduction, label_smoothing)
     target = class_indices(name, xp, target, input)
     scores = _classes_last(xp, input)
+    formula = xp.cross_entropy_of_scores if namespace_of(raw_of(scores)).keeps_scores() else xp.softmax_cross_entropy
     if weight is None and label_smoothing == 0:
-        loss, _ = xp.softmax_cross_entropy(scores, target, ignore_index=ignore_index, reduction=reduction)
-        return loss
-    losses, _ = xp.softmax_cross_entropy(scores, target, ignore_index=ignore_index, reduction="none")
+        return formula(scores, target, ignore_index=ignore_index, reduction=reduction)[0]
+    losses, _ = formula(scores, target, ignore_index=ignore_index, reduction="none")
     if weight is not None:
         losses = losses * _class_weights(xp, scores, target, weight, ignore_index)
     if label_smoothing > 0:
