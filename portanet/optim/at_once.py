@@ -19,7 +19,8 @@ def advance_at_once(optimizer: Any, work: list[tuple[Tensor, Tensor, State, dict
     """Step what can be stepped in its own memory, if the library does that to many arrays at once; returns the rest."""
     if len(work) < 2 or _for_many(optimizer, work[0][0]._raw) is None:
         return work
-    taken, rest = [], []
+    taken: list[Any] = []
+    rest: list[Any] = []
     for one in work:
         p, _, state, _ = one
         free = optimizer._in_place(p._raw) is not None and alone(p) and (not state or all_alone(state))
