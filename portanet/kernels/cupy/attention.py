@@ -198,7 +198,7 @@ def _backward(
     # The mask's cotangent is that of the scores as they are after scaling; else both products share the factor.
     factor = 1.0 if through else scale
     rows = [part for x in (gout, out) for part in _wide(x, x.shape)]
-    logs, glogs = packed(logs), None if glogs is None else cupy.ascontiguousarray(glogs)
+    logs, glogs = packed(logs), packed(glogs)
     rest = (gp, logs, rows[0], *rows[1], rows[2], *rows[3], glogs, out.shape[-1], float(factor))
     _launched("attention_backward", scores, (*_arguments(scores, mask, keep, causal, scale), *rest))
     gq, gk, gv = into
