@@ -753,6 +753,7 @@ LOOKED_AT = {
     "isdtype",
     "linalg_solve",
     "vecdot",
+    "where",
     "memory_in_use",
     "out_of_memory",
     "owns_memory",

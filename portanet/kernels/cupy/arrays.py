@@ -8,7 +8,7 @@ import cupy
 import numpy
 from array_api_compat import cupy as _standard
 
-__all__ = ["bfloat16_dtype", "clip", "copy", "isdtype", "layout", "linalg_solve", "to_host", "vecdot"]
+__all__ = ["bfloat16_dtype", "clip", "copy", "isdtype", "layout", "linalg_solve", "to_host", "vecdot", "where"]
 
 
 def bfloat16_dtype() -> Any:
@@ -63,3 +63,11 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
         return _standard.vecdot(x1, x2, axis=axis)
     x1, x2 = cupy.broadcast_arrays(x1, x2)  # CuPy multiplies no stacks of matrices of these
     return cupy.sum(x1 * x2, axis=axis, dtype=cupy.float32).astype(x1.dtype)
+
+
+def where(condition: Any, x1: Any, x2: Any, /) -> Any:
+    y = _standard.where(condition, x1, x2)
+    kinds = [x.dtype.kind for x in (x1, x2) if isinstance(x, cupy.ndarray)]
+    return (
+        y if set(kinds) != {"V"} else y.astype((x1 if isinstance(x1, cupy.ndarray) else x2).dtype)
+    )  # of bfloat16: float32

@@ -41,7 +41,8 @@ _SOURCE = Source(
         return {more.largest, more.sum + less.sum * exp(less.largest - more.largest)};
     }
 
-    // What is added to a sum at once: one rescaling for all. fmax passes by what is nan, exp does not.
+    // What is added to a sum at once: one rescaling for all. fmax passes by what is nan, exp does not; where there is
+    // nothing but that and -inf, nan is the sum.
     template <int COUNT>
     __device__ __forceinline__ void include(Sum& s, const Pack (&packs)[COUNT]) {
         A most = s.largest, sum = 0;
@@ -50,18 +51,23 @@ _SOURCE = Source(
             #pragma unroll
             for (int j = 0; j < N; ++j) most = fmax(most, (A)packs[i].at[j]);
         }
-        if (most == -INFINITE) return;
+        bool none = most == -INFINITE;
         #pragma unroll
         for (int i = 0; i < COUNT; ++i) {
             #pragma unroll
-            for (int j = 0; j < N; ++j) sum += exp((A)packs[i].at[j] - most);
+            for (int j = 0; j < N; ++j) {
+                A x = (A)packs[i].at[j];
+                sum += none ? (x == x ? (A)0 : x) : exp(x - most);
+            }
         }
-        s = {most, s.sum * exp(s.largest - most) + sum};
+        if (none) s.sum += sum;
+        else s = {most, s.sum * exp(s.largest - most) + sum};
     }
 
     __device__ __forceinline__ void include(Sum& s, A x) {
         A most = fmax(s.largest, x);
         if (most != -INFINITE) s = {most, s.sum * exp(s.largest - most) + exp(x - most)};
+        else if (x != x) s.sum = x;
     }
 
     constexpr int AHEAD = N == 4 ? 4 : 2;  // packs that a thread asks for before it looks at the first: memory answers late
