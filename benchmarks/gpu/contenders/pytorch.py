@@ -121,7 +121,7 @@ def captured(place: Place, function: Callable[[], Any]) -> Callable[[], Any]:
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # JAX's threads may talk to the GPU meanwhile
         result = function()
 
-    def launch() -> Any:
+    def launch(_of: Callable[[], Any] = function) -> Any:  # who holds the parameters, whose memory the graph goes to
         graph.replay()
         return result
 
