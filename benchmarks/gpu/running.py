@@ -80,7 +80,8 @@ class Running:
             raise SystemExit(
                 f"--resume: {_numbers(path)} is of another GPU, {self.findings['gpu']}; name a new --output"
             )
-        self.findings["command"] = " ".join(["python -m benchmarks", *sys.argv[1:]])
+        command = " ".join(["python -m benchmarks", *sys.argv[1:]])
+        self.findings["command"] = f"{kept['command']} && {command}" if kept else command
         self.findings["environment"] = place.facts() | environment.described(blas=False)
         self.jobs = [job for job in workloads.chosen(options.workloads) if job.name not in self.findings["done"]]
         for list_of in ("left_out", "failed", "built"):  # what is done anew gets a new answer
