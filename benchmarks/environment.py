@@ -14,6 +14,7 @@ from benchmarks import threads
 PACKAGES = (
     "numpy",
     "scipy",
+    "numba",
     "torch",
     "jax",
     "jaxlib",
