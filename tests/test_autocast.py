@@ -389,6 +389,8 @@ def test_derivatives_of_what_is_float32_converge_as_before(name):
 
 def test_attention_over_many_keys_has_its_gradient(half):
     """The logarithm of the sum, of about 6, rounded to half width, would be a factor before the softmax of the way back."""
+    if portanet.get_backend().name == "dpnp":
+        pytest.skip("dpnp multiplies no vectors of float16")
     count = {"float16": 570, "bfloat16": 580}[half]  # whose logarithms lie between two numbers
     zeros = portanet.zeros((1, 1, 4), dtype="float32").to(half)
     v = portanet.ones((1, count, 1)).to(half).requires_grad_()

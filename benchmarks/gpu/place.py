@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import platform
 import re
 import subprocess
@@ -71,7 +72,9 @@ class Place:
             import jax
 
             jax.config.update("jax_default_matmul_precision", "tensorfloat32" if allowed else "highest")
-        elif not contender.startswith("portanet") or "torch" in contender:
+        elif "torch" in contender or not contender.startswith("portanet"):
+            if importlib.util.find_spec("torch") is None:
+                return
             import torch
 
             torch.backends.cuda.matmul.allow_tf32 = allowed
