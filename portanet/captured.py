@@ -15,9 +15,9 @@ from portanet.optim.at_once import step_arrays
 from portanet.optim.optimizer import Optimizer
 from portanet.optim.ownership import alone
 from portanet.optim.state import COUNT, raw
-from portanet.plan.recorder import Recorder, Refused, Stale, active
-from portanet.replay import Late, Touched
-from portanet.tape import Leaf, next_number
+from portanet.plan.recorder import Refused, Stale, active
+from portanet.replay import Late, StepRecorder, Touched
+from portanet.tape import Leaf
 from portanet.tensor import Tensor
 
 __all__ = ["Captured"]
@@ -25,16 +25,12 @@ __all__ = ["Captured"]
 NUMBERS = 256  # learning rates and counts of steps that one recording may read
 
 
-class _Capturing(Recorder):
+class _Capturing(StepRecorder):
     """While a device records, optimizers step within the graph or between two; generators are moved on by hand."""
 
     def __init__(self, captured: Captured) -> None:
-        super().__init__()
-        self.captured = captured
-        self.began = next_number()
-        self.known = {id(leaf) for leaf in captured.leaves}
+        super().__init__(captured)
         self.generator: tuple[Any, dict[str, int]] | None = None  # the one that was drawn from, and its state before
-        self.written: list[tuple[Tensor, Any, Any]] = []  # Tensors beside the state that got other arrays, and theirs
 
     def draw(self, generator: Any, drawn: Callable[[], Any]) -> Any:
         if self.generator is None:
@@ -43,24 +39,12 @@ class _Capturing(Recorder):
             raise Refused("two generators are drawn from; a recording can move one alone")
         return drawn()
 
-    def wrote(self, tensor: Tensor) -> None:
-        if id(tensor) not in self.captured.homed:
-            self.written.append((tensor, tensor._raw, tensor._node))
-
-    def arrive(self, leaf: Leaf) -> None:
-        if leaf.number < self.began and id(leaf) not in self.known:
-            raise Refused("a gradient arrives at a Tensor that is not in state=(...), where it would be lost")
-
     def advance(self, optimizer: Optimizer) -> None:
         self.advance_unless(optimizer, None)
 
     def advance_unless(self, optimizer: Optimizer, skip: Any) -> None:
-        if not any([optimizer is known for known in self.captured.state.optimizers]):
-            raise Refused(f"{type(optimizer).__name__}.step() is called, which is not in state=(...)")
-        self.captured.advance(optimizer, skip)
-
-    def holds(self, tensor: Tensor) -> bool:
-        return id(tensor) in self.captured.homed
+        self.require_known(optimizer)
+        self.owner.advance(optimizer, skip)
 
 
 class _Given(Tensor):
@@ -106,7 +90,7 @@ class Captured:
         self.leaves = [t._node for t in state.tensors if type(t._node) is Leaf]
         self.nodes = [t._node for t in state.tensors]
         self.bare = [leaf.grad is None for leaf in self.leaves]
-        self.constants = self._constants()
+        self.constants = state.constants()
         self.homed = {id(t): k for k, t in enumerate(state.tensors)}
         self.homes = [self._own(t) for t in state.tensors]
         for optimizer in state.optimizers:
@@ -138,14 +122,6 @@ class Captured:
         """Raise `Refused` where the step holds the old value of a state, or a view of it, which is about to change."""
         if self._holders(k) > self._held[k] - (not at_home):
             raise Refused("a value of the state from before it changed is held beyond that")
-
-    def _constants(self) -> list[dict[str, Any]]:
-        """The hyperparameters that are recorded as they are: all but the learning rate."""
-        return [
-            {name: group[name] for name in optimizer.defaults if name != "lr"}
-            for optimizer in self.state.optimizers
-            for group in optimizer.param_groups
-        ]
 
     # ----------------------------------------------------------------------------------------------------- recording
 
@@ -277,10 +253,8 @@ class Captured:
         self._bring_home()
         self.ends = [None if leaf.grad is None else Tensor(leaf.grad._raw) for leaf in self.leaves]
         self.results = collected(result)
-        nothing = self.capture.number(0)
-        self.result = rebuilt(
-            result, [nothing] * len(self.results)
-        )  # its form alone, which holds nothing of the recording
+        # Its form alone, which holds nothing of the recording.
+        self.result = rebuilt(result, [self.capture.number(0)] * len(self.results))
 
     def _require_nothing_kept(self, recorder: _Capturing) -> None:
         """Raise `Refused` where something outlives the recording that a launch would not make anew."""
@@ -302,7 +276,7 @@ class Captured:
             and [t._node for t in self.state.tensors] == self.nodes
             and [leaf.grad is None for leaf in self.leaves] == self.bare
             and [module.training for module in self.state.modules] == self.modes
-            and self._constants() == self.constants
+            and self.state.constants() == self.constants
         )
 
     def __call__(self, arrays: list[Any]) -> Any:
@@ -312,12 +286,7 @@ class Captured:
         """
         self._return_home()
         shift = self._shift()
-        copy = self.xp.copy_into
-        for source, x in zip(self.sources, arrays):
-            copy(source, x)
-        for grad, leaf in zip(self.grads, self.leaves):
-            if grad is not None:
-                copy(grad, leaf.grad._raw)
+        self._bring(arrays)
         self.capture.write([number() for number in self.numbers], shift)
         try:
             for part in self.parts:
@@ -326,11 +295,23 @@ class Captured:
             raise Late(problem) from problem
         for within in self.steps.values():
             within.move_on()
-        for leaf, grad in zip(self.leaves, self.ends):
-            leaf.grad = grad
+        self._attach()
         if not self._watched:
             self._settle()
         return rebuilt(self.result, [self.xp.copy(x) for x in self.results])
+
+    # Each in a frame of its own: what a loop met last would be held by it, and be counted below.
+
+    def _bring(self, arrays: list[Any]) -> None:
+        for source, x in zip(self.sources, arrays):
+            self.xp.copy_into(source, x)
+        for grad, leaf in zip(self.grads, self.leaves):
+            if grad is not None:
+                self.xp.copy_into(grad, leaf.grad._raw)
+
+    def _attach(self) -> None:
+        for leaf, grad in zip(self.leaves, self.ends):
+            leaf.grad = grad
 
     def _step_between(self, optimizer: Optimizer, grads: list[tuple[Leaf, Any]], skip: Any) -> None:
         """A step of an optimizer between two graphs: its rule makes new arrays, or the host has to read ``skip``."""
@@ -360,9 +341,7 @@ class Captured:
 
     def _settle(self) -> None:
         self._watched = [*self.homes, *[array for *_, array in self.moments]]
-        for end in self.ends:
-            if end is not None:
-                self._watched += [end, end._raw]
+        self._watched += [x for end in self.ends if end is not None for x in (end, end._raw)]
         self._references = self._count_references()
 
     def _count_references(self) -> int:

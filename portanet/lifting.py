@@ -59,6 +59,14 @@ class State:
         same = all([list(map(id, one)) == list(map(id, other)) for one, other in pairs])
         return None if same and self.sizes == now.sizes else now
 
+    def constants(self) -> list[dict[str, Any]]:
+        """The hyperparameters that are recorded as they are: all but the learning rate."""
+        return [
+            {name: group[name] for name in optimizer.defaults if name != "lr"}
+            for optimizer in self.optimizers
+            for group in optimizer.param_groups
+        ]
+
     def modes(self) -> list[bool]:
         """Which modules are training: another mode is another computation."""
         return [module.training for module in self.modules]

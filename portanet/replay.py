@@ -18,7 +18,7 @@ from portanet.plan.recorder import Recorder, Refused, active
 from portanet.tape import Leaf, next_number
 from portanet.tensor import Tensor
 
-__all__ = ["Late", "Replay", "Touched"]
+__all__ = ["Late", "Replay", "StepRecorder", "Touched"]
 
 
 class Late(Exception):
@@ -33,36 +33,51 @@ class Touched(Exception):
     """Somebody has come to hold an array that the next replay would write to: a new recording has new arrays."""
 
 
-class _StepRecorder(Recorder):
-    """A recorder that knows of generators and optimizers."""
+class StepRecorder(Recorder):
+    """A recorder that knows what of a step belongs to its state.
 
-    def __init__(self, replay: Replay) -> None:
+    Args:
+        owner: the recording: its ``state``, whose Tensors are ``homed`` by identity, and their ``leaves``.
+    """
+
+    def __init__(self, owner: Any) -> None:
         super().__init__()
-        self.replay = replay
-        self.generators: dict[int, tuple[Any, Any]] = {}  # each that was drawn from, and its state before
+        self.owner = owner
         self.began = next_number()
-        self.known = {id(leaf) for leaf in replay.leaves}
+        self.known = {id(leaf) for leaf in owner.leaves}
         self.written: list[tuple[Tensor, Any, Any]] = []  # Tensors beside the state that got other arrays, and theirs
 
-    def draw(self, generator: Any, drawn: Callable[[], Any]) -> Any:
-        self.generators.setdefault(id(generator), (generator, generator.get_state()))
-        return record(self, drawn, (), {})
-
     def wrote(self, tensor: Tensor) -> None:
-        if id(tensor) not in self.replay.homed:
+        if not self.holds(tensor):
             self.written.append((tensor, tensor._raw, tensor._node))
 
     def holds(self, tensor: Tensor) -> bool:
-        return id(tensor) in self.replay.homed
+        return id(tensor) in self.owner.homed
 
     def arrive(self, leaf: Leaf) -> None:
         if leaf.number < self.began and id(leaf) not in self.known:
             raise Refused("a gradient arrives at a Tensor that is not in state=(...), where it would be lost")
 
-    def advance(self, optimizer: Optimizer) -> None:
-        if not any([optimizer is known for known in self.replay.state.optimizers]):
+    def require_known(self, optimizer: Optimizer) -> None:
+        """Raise `Refused` unless the state names this optimizer."""
+        if not any([optimizer is known for known in self.owner.state.optimizers]):
             raise Refused(f"{type(optimizer).__name__}.step() is called, which is not in state=(...)")
-        for step in self.replay.steps_of(self, optimizer):
+
+
+class _PlanRecorder(StepRecorder):
+    """Draws and steps of optimizers are calls of the plan."""
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__(replay)
+        self.generators: dict[int, tuple[Any, Any]] = {}  # each that was drawn from, and its state before
+
+    def draw(self, generator: Any, drawn: Callable[[], Any]) -> Any:
+        self.generators.setdefault(id(generator), (generator, generator.get_state()))
+        return record(self, drawn, (), {})
+
+    def advance(self, optimizer: Optimizer) -> None:
+        self.require_known(optimizer)
+        for step in self.owner.steps_of(self, optimizer):
             self.commit(step, f"{type(optimizer).__name__}.step()")
 
 
@@ -96,14 +111,14 @@ class Replay:
         self.gradients: list[Flat] = []
         self.at_hand: dict[int, Any] = {}  # where a gradient of the recording will lie
         self._watched: list[Any] = []
-        recorder = _StepRecorder(self)
+        recorder = _PlanRecorder(self)
         self._record(recorder, step, args, options)
         self.generators = [generator for generator, _ in recorder.generators.values()]
         _require_nothing_kept(recorder)
 
     # ----------------------------------------------------------------------------------------------------- recording
 
-    def _record(self, recorder: _StepRecorder, step: Callable[..., Any], args: Any, options: Any) -> None:
+    def _record(self, recorder: _PlanRecorder, step: Callable[..., Any], args: Any, options: Any) -> None:
         """Call the step, and leave all as it was."""
         state = self.state
         before = [t._raw for t in state.tensors], [leaf.grad for leaf in self.leaves]
@@ -261,14 +276,18 @@ class Replay:
         except Exception as problem:
             raise Late(problem) from problem
         finally:
-            for leaf, grad in zip(self.leaves, self.ends):
-                leaf.grad = grad
+            self._attach()
         if not self._watched:
             self._settle()
         results = [x.copy() for x in self.results]
         for fresh in self.fresh:
             fresh.let_go()
         return Tensor(results[0]) if self.is_tensor else rebuilt(self.result, results)
+
+    def _attach(self) -> None:
+        # In a frame of its own: what a loop met last would be held by it, and be counted below.
+        for leaf, grad in zip(self.leaves, self.ends):
+            leaf.grad = grad
 
     # What a replay writes to must be its own. While it was made all references were: more of them are somebody else's.
 
@@ -295,7 +314,7 @@ class Replay:
             t._raw = flat.put(i, t._raw)
 
 
-def _require_nothing_kept(recorder: _StepRecorder) -> None:
+def _require_nothing_kept(recorder: _PlanRecorder) -> None:
     """Raise `Refused` where something outlives the recording that a replay would not make anew. Tensors in which arrays
     of the recording were left, in a list say, are given arrays of their own."""
     written = [weakref.ref(tensor) for tensor, _, _ in recorder.written]

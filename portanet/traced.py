@@ -69,7 +69,7 @@ class Traced:
         self.leaves = [t._node for t in state.tensors if type(t._node) is Leaf]
         self.groups = [group for optimizer in state.optimizers for group in optimizer.param_groups]
         self.owners = [(o, p) for o in state.optimizers for group in o.param_groups for p in group["params"]]
-        self.bare, self.constants = self._bare(), self._constants()
+        self.bare, self.constants = self._bare(), state.constants()
         self.compiled = compiler(self._pure)
         self.result: Any = None  # the tree that the step returned when it was traced
         self.counts: dict[int, int] = {}  # how often each optimizer stepped
@@ -78,14 +78,6 @@ class Traced:
     def _bare(self) -> list[bool]:
         return [leaf.grad is None for leaf in self.leaves]
 
-    def _constants(self) -> list[dict[str, Any]]:
-        """The hyperparameters that are compiled in: all but the learning rate."""
-        return [
-            {name: group[name] for name in optimizer.defaults if name != "lr"}
-            for optimizer in self.state.optimizers
-            for group in optimizer.param_groups
-        ]
-
     def fits(self, form: Any) -> bool:
         """Whether arguments of this form, in the present modes, with the present gradients and hyperparameters, take
         this way."""
@@ -93,7 +85,7 @@ class Traced:
             form == self.form
             and self.state.modes() == self.modes
             and self._bare() == self.bare
-            and self._constants() == self.constants
+            and self.state.constants() == self.constants
         )
 
     def __call__(self, arrays: list[Any]) -> Any:

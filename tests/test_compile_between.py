@@ -143,6 +143,32 @@ def test_what_is_held_outside_keeps_its_values():
     assert step.reason == ""
 
 
+HELD = {
+    "detached": lambda made: made.model[0].weight.detach(),
+    "array": lambda made: made.model[2].bias.array,
+    "view": lambda made: made.model[0].weight.array[1:],
+    "gradient": lambda made: made.model[0].weight.grad,
+    "last gradient": lambda made: made.model[2].bias.grad,
+    "array of a gradient": lambda made: made.model[2].bias.grad.array,
+    "moment": lambda made: made.optimizer.state[made.model[2].bias]["exp_avg"].detach(),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_a_single_thing_that_is_held_outside_keeps_its_values(name):
+    made = usual()()
+    step = portanet.compile(made.step, state=made.state)
+    calls = batches(6)
+    for args in calls[:4]:
+        step(*args)
+    held = HELD[name](made)
+    before = to_numpy(getattr(held, "_raw", held)).copy()
+    for args in calls[4:]:
+        step(*args)
+    assert numpy.array_equal(to_numpy(getattr(held, "_raw", held)), before)
+    assert step.reason == ""
+
+
 def test_a_copy_of_the_model_is_its_own():
     def run(compiled):
         portanet.random.manual_seed(3)

@@ -6,9 +6,7 @@ from typing import Any
 
 
 class _Shift:
-    """Attributes:
-    word: an array of one uint64 on the device, added to the counter of each draw; None: nothing is.
-    """
+    """Holds what is added to the counter of each draw: an array of one uint64 on the device, or None for nothing."""
 
     word: Any = None
 

@@ -67,7 +67,6 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
 
 def where(condition: Any, x1: Any, x2: Any, /) -> Any:
     y = _standard.where(condition, x1, x2)
-    kinds = [x.dtype.kind for x in (x1, x2) if isinstance(x, cupy.ndarray)]
-    return (
-        y if set(kinds) != {"V"} else y.astype((x1 if isinstance(x1, cupy.ndarray) else x2).dtype)
-    )  # of bfloat16: float32
+    dtypes = [x.dtype for x in (x1, x2) if isinstance(x, cupy.ndarray)]
+    # Of bfloat16, whose kind is V, CuPy makes float32.
+    return y.astype(dtypes[0]) if {dtype.kind for dtype in dtypes} == {"V"} else y

@@ -48,7 +48,6 @@ class Capture:
             workspace(device.id, self._stream.ptr)
         self._host = numpy.zeros(1 + count, numpy.uint64)
         self._sent = self._host.tobytes()
-        self._began = 0
 
     def number(self, i: int) -> Any:
         """An array without axes that holds what `write` gave for number ``i`` last."""
