@@ -5,6 +5,7 @@ The class of Tensors stands above this floor, so it is handed in: ``make(raw, no
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -27,15 +28,16 @@ def pull_back(
 ) -> dict[Node, Any]:
     """The gradients that arrive at the ``wanted`` nodes (None: at every leaf), as Tensors."""
     seeds = [_seed(make, output, gradient, create) for output, gradient in zip(outputs, gradients, strict=True)]
+    hooked = functools.partial(_hooked, make, create)
     token = recording.set(create)
     region = autocasting.current.set(None)  # each operation goes back in the dtype that it had
     try:
         if create:
-            found = walk(seeds, wanted=wanted, ends=ends, retain=retain, lift=_lift(make), hooked=_hooked(make, create))
+            found = walk(seeds, wanted=wanted, ends=ends, retain=retain, lift=_lift(make), hooked=hooked)
             return {node: conjugated(g) for node, g in found.items()}
-        found = walk(seeds, wanted=wanted, ends=ends, retain=retain, hooked=_hooked(make, create))
+        found = walk(seeds, wanted=wanted, ends=ends, retain=retain, hooked=hooked)
         for node, g in found.items():
-            library = namespace_of(g)
+            library = libraries.get(type(g)) or namespace_of(g)  # NumPy's scalars are no arrays
             if library.dtypes[g.dtype].kind == "complex floating":
                 g = library.conj(g)
             found[node] = make(g)
@@ -60,17 +62,13 @@ def _lift(make: Callable[..., Any]) -> Callable[[Any, Node | None], Any]:
     return lift
 
 
-def _hooked(make: Callable[..., Any], create: bool) -> Callable[[Callable[[Any], Any], Any], Any]:
+def _hooked(make: Callable[..., Any], create: bool, hook: Callable[[Any], Any], g: Any) -> Any:
     """Calls a hook with a gradient as its user knows it, and takes what it returns for one."""
-
-    def hooked(hook: Callable[[Any], Any], g: Any) -> Any:
-        result = hook(conjugated(g if create else make(g)))
-        if result is None:
-            return g
-        result = conjugated(result if isinstance(result, Reading) else make(result))
-        return result if create else result._raw
-
-    return hooked
+    result = hook(conjugated(g if create else make(g)))
+    if result is None:
+        return g
+    result = conjugated(result if isinstance(result, Reading) else make(result))
+    return result if create else result._raw
 
 
 def _seed(make: Callable[..., Any], output: Any, gradient: Any, create: bool) -> tuple[Node, Any]:

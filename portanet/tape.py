@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import functools
 import itertools
-import operator
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
+from heapq import heappop, heappush
 from typing import Any
 
 from portanet.library import namespace_of, namespaces, out_of_memory
@@ -117,16 +117,16 @@ class Output(Node):
 
 def remembered(rule: Rule, args: Any, options: Any, output: Any, parents: Any) -> Node:
     """The node of an operation that ran, with as little kept alive as its rule allows."""
-    if rule.spared:
-        args = list(args)
-        for i in rule.spared:
-            # What a leaf holds lives on in any case.
-            if i < len(args) and type(parents[i]) is not Leaf and type(args[i]) in namespaces:
-                args[i] = Form(args[i])
+    for i in rule.spared:
+        # What a leaf holds lives on in any case.
+        if i < len(args) and type(parents[i]) is not Leaf and type(args[i]) in namespaces:
+            args = list(args)
+            args[i] = Form(args[i])
     node = _new(Node)  # written out, as its constructor makes it: one call less for each operation
-    node.number, node.rule, node.args, node.options, node.parents = next_number(), rule, args, options, parents
+    node.number, node.rule = next_number(), rule  # in pairs: for more, Python would make a tuple
+    node.args, node.parents = args, parents
+    node.options, node.hooks = options, None
     node.output = output if rule.reads_output else None
-    node.hooks = None
     return node
 
 
@@ -149,27 +149,35 @@ def walk(
         hooked: how to call a hook with a cotangent.
     """
     found: dict[Node, Any] = {}
-    first = 0 if wanted is None else min([node.number for node in wanted], default=0)
+    first = 0 if wanted is None else min([node.number for node in wanted], default=0)  # nothing older leads to these
     pending: dict[Node, Any] = {}  # the cotangents that have arrived at nodes not visited yet
+    queue: list[tuple[int, Node]] = []  # these nodes but leaves, the newest first: all that used it come before it
     for node, g in seeds:
-        _add(pending, node, g)
-    order = _newest_first(list(pending), first)
+        _arrive(pending, queue, node, g)
     try:
-        for node in order:
-            g = pending.pop(node, None)
-            if g is None:
-                continue
+        while queue:
+            node = heappop(queue)[1]
+            g = pending.pop(node)
             if node.hooks is not None:
                 g = _hooked(node, g, hooked)
             if wanted is not None and node in wanted:
                 found[node] = g
                 if ends:
                     continue
-            _pass_back(pending, node, g, lift)
+            if node.rule is None:
+                _arrive_at_output(pending, queue, node, g)
+            else:
+                for parent, cotangent in _cotangents(node, g, lift):
+                    if parent in pending:
+                        pending[parent] = pending[parent] + cotangent
+                    else:
+                        pending[parent] = cotangent
+                        if type(parent) is not Leaf and parent.number >= first:
+                            heappush(queue, (-parent.number, parent))
             if not retain:
                 node.args = node.output = node.options = node.parents = None
     except Exception as problem:
-        _let_go(problem, node, [] if retain else order)
+        _let_go(problem, node, queue, retain)
         raise
     for node, g in pending.items():  # the leaves; and what lies before all that is wanted
         if type(node) is Leaf if wanted is None else node in wanted:
@@ -177,29 +185,28 @@ def walk(
     return found
 
 
-def _let_go(problem: Exception, node: Node, order: list[Node]) -> None:
+def _let_go(problem: Exception, node: Node, queue: list[tuple[int, Node]], retain: bool) -> None:
     """Out of memory on the way back from ``node``: say so, and free the rest of the graph, which nobody can walk now."""
     found = None
     try:
         found = out_of_memory("backward" if node.rule is None else f"backward of {node.rule.name}", problem)
         if found is not None:
-            for one in order:
+            for one in [] if retain else _all_before([node, *[waiting for _, waiting in queue]]):
                 one.args = one.output = one.options = one.parents = None
             raise found
     finally:
         del found, problem  # see library.explain
 
 
-def _newest_first(roots: list[Node], first: int) -> list[Node]:
-    """All nodes but leaves that the roots lead back to, down to number ``first``: nothing older leads to a wanted one."""
-    seen = {node for node in roots if type(node) is not Leaf}
+def _all_before(nodes: list[Node]) -> list[Node]:
+    """These nodes and all that they lead back to, but leaves."""
+    seen = set(nodes)
     found = list(seen)
     for node in found:  # which grows as it goes
         for parent in node.parents or ():
-            if parent is not None and parent not in seen and type(parent) is not Leaf and parent.number >= first:
+            if parent is not None and parent not in seen and type(parent) is not Leaf:
                 seen.add(parent)
                 found.append(parent)
-    found.sort(key=_number, reverse=True)
     return found
 
 
@@ -210,63 +217,67 @@ def _hooked(node: Node, g: Any, hooked: Callable[[Callable[[Any], Any], Any], An
     return g
 
 
-_number = operator.attrgetter("number")
-
-
-def _add(pending: dict[Node, Any], node: Node, g: Any) -> None:
+def _arrive(pending: dict[Node, Any], queue: list[tuple[int, Node]], node: Node, g: Any) -> None:
+    """Add a cotangent to those that have arrived at ``node``, which is visited later."""
     before = pending.get(node)
     pending[node] = g if before is None else before + g
+    if before is None and type(node) is not Leaf:
+        heappush(queue, (-node.number, node))
 
 
-def _add_output(pending: dict[Node, Any], source: Node, index: int, g: Any) -> None:
+def _arrive_at_output(pending: dict[Node, Any], queue: list[tuple[int, Node]], node: Node, g: Any) -> None:
+    """The same for one of several results: at the operation a cotangent of each is waited for, or None."""
+    if node.parents is None:
+        raise _freed()
+    source, index = node.parents[0], node.index  # type: ignore[attr-defined]
     slots = pending.get(source)
     if slots is None:
         # The output of a freed node is gone: the walk says so when it arrives there.
         slots = pending[source] = [None] * (index + 1 if source.output is None else len(source.output))
+        heappush(queue, (-source.number, source))
     slots[index] = g if slots[index] is None else slots[index] + g
 
 
-def _pass_back(pending: dict[Node, Any], node: Node, g: Any, lift: Any) -> None:
-    rule, args, parents, y, options = node.rule, node.args, node.parents, node.output, node.options
+def _freed() -> RuntimeError:
+    return RuntimeError(
+        "this graph was used by an earlier backward and freed; call the first backward with retain_graph=True "
+        "to use it twice, or compute the forward pass again."
+    )
+
+
+def _cotangents(node: Node, g: Any, lift: Any) -> list[tuple[Node, Any]]:
+    """What the rule of ``node`` makes of its cotangent: those of the arguments that came from nodes, with these."""
+    parents = node.parents
     if parents is None:
-        raise RuntimeError(
-            "this graph was used by an earlier backward and freed; call the first backward with retain_graph=True "
-            "to use it twice, or compute the forward pass again."
-        )
-    if rule is None:
-        _add_output(pending, parents[0], node.index, g)  # type: ignore[attr-defined]
-        return
+        raise _freed()
+    rule: Any = node.rule
+    args, y, options = node.args, node.output, node.options
     if lift is not None:
         args = [lift(value, parent) for value, parent in zip(args, parents, strict=True)]
         y = lift(y, node)
-    if options is None:
-        options = _NO_OPTIONS
-    xp = namespace_of(_first(g) if type(g) is list else g)
+    xp = namespaces.get(type(g)) or namespace_of(_first(g) if type(g) is list else g)
     if rule.joint is not None:
         if rule.asks:
-            options = {**options, "wanted": tuple([parent is not None for parent in parents])}
-        cotangents = rule.joint(xp, g, y, *args, **options)
-        for parent, x, cotangent in zip(parents, args, cotangents, strict=True):
-            if parent is not None and cotangent is not None:
-                if x is not None and (cotangent.shape != x.shape or cotangent.dtype is not x.dtype):
-                    cotangent = match(xp, cotangent, x)
-                _add(pending, parent, cotangent)
-        return
-    if not rule.vjps:
+            wanted = tuple([parent is not None for parent in parents])
+            options = {"wanted": wanted} if options is None else {**options, "wanted": wanted}
+        found = rule.joint(xp, g, y, *args, **options or {})
+    elif rule.vjps:
+        found = [
+            None if parent is None or vjp is None else vjp(xp, g, y, *args, **options or {})
+            for parent, vjp in zip(parents, rule.vjps)
+        ]
+    else:
         raise NotImplementedError(
             f"{rule.name} has no derivative rule, so a gradient cannot pass through it; add one to the tables in "
             "portanet/vjps, or call it on x.detach()."
         )
-    for parent, vjp, x in zip(parents, rule.vjps, args):
-        if parent is not None and vjp is not None:
-            cotangent = vjp(xp, g, y, *args, **options)
-            if cotangent.shape != x.shape or cotangent.dtype is not x.dtype:
+    matched = []
+    for parent, cotangent, x in zip(parents, found, args, strict=rule.joint is not None):
+        if parent is not None and cotangent is not None:
+            if x is not None and (cotangent.shape != x.shape or cotangent.dtype is not x.dtype):
                 cotangent = match(xp, cotangent, x)
-            before = pending.get(parent)
-            pending[parent] = cotangent if before is None else before + cotangent
-
-
-_NO_OPTIONS: dict[str, Any] = {}
+            matched.append((parent, cotangent))
+    return matched
 
 
 def _first(slots: list[Any]) -> Any:

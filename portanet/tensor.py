@@ -34,7 +34,7 @@ def _operator(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tensor
             self, other = precise(region, name, (self, other))
         a, p = self._raw, self._node
         kind = type(a)
-        if isinstance(other, Tensor):
+        if type(other) is Tensor or isinstance(other, Tensor):
             b, q = other._raw, other._node
             if kind is not type(b):
                 require_same(name, a, b)
@@ -56,7 +56,8 @@ def _operator(name: str, compute: Callable[[Any, Any], Any]) -> Callable[[Tensor
             result._node = None
         else:
             result._node = node = _new(Node)
-            node.number, node.rule, node.args, node.parents = next_number(), rule, (a, b), (p, q)
+            node.number, node.rule = next_number(), rule  # in pairs: for more, Python would make a tuple
+            node.args, node.parents = (a, b), (p, q)
             node.options = node.hooks = None
             node.output = y if keeps_output else None
         return result

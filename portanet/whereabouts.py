@@ -50,7 +50,7 @@ def whereabouts() -> Whereabouts:
                 operation = operation or called
         if not code.co_filename.startswith(PACKAGE):
             user = user or frame
-        elif code.co_name == "_pass_back":
+        elif code.co_name == "_cotangents":
             operation = operation or f"backward of {frame.f_locals['rule'].name}"
         elif user is None:
             called = code.co_qualname

@@ -156,13 +156,16 @@ _LINEAR = rule_of("linear")
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     """``x weight^T + bias``: (..., n), (m, n), (m,) -> (..., m). Written out, as every network spends its time here."""
-    if not (isinstance(x, Tensor) and isinstance(weight, Tensor) and (bias is None or isinstance(bias, Tensor))):
-        return apply("linear", x, weight, bias)
-    region = current.get()
-    if region is not None:
+    if (region := current.get()) is not None:
         x, weight, bias = precise(region, "linear", (x, weight, bias))
-    a, p, w, q = x._raw, x._node, weight._raw, weight._node
-    b, r = (None, None) if bias is None else (bias._raw, bias._node)
+    b = r = None
+    try:
+        a, p = x._raw, x._node
+        w, q = weight._raw, weight._node
+        if bias is not None:
+            b, r = bias._raw, bias._node
+    except AttributeError:  # one of them is no Tensor
+        return apply("linear", x, weight, bias)
     if type(a) is not type(w):
         require_same("linear", a, w)
     if b is not None and type(b) is not type(w):

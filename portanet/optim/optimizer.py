@@ -283,9 +283,10 @@ class Optimizer:
 
     def _options(self, group: dict[str, Any]) -> dict[str, Any]:
         """The hyperparameters as the rule takes them: NumPy numbers as Python's, which do not widen float32."""
-        return {
-            name: value if type(value := group[name]) in PYTHON_SCALARS else raw(plain(value)) for name in self.defaults
-        }
+        values = [group[name] for name in self.defaults]
+        if not PYTHON_SCALARS.issuperset(map(type, values)):
+            values = [raw(plain(value)) for value in values]
+        return dict(zip(self.defaults, values, strict=True))
 
     def _updated(self, p: Any, g: Any, state: State, options: dict[str, Any]) -> tuple[Any, State]:
         xp = namespace_of(p)
@@ -334,8 +335,11 @@ class Optimizer:
             return found
 
     def _require_agreement(self, p: Any, g: Any, state: State) -> None:
+        as_it_is = g.dtype is p.dtype and g.shape == p.shape and type(g) is type(p)
+        if as_it_is and not state:
+            return
         kept = self._kept_dtype(p)
-        if g.dtype is not p.dtype or g.shape != p.shape or type(g) is not type(p):
+        if not as_it_is:
             require_agreement(self._name, p, "gradient", g, p.shape, (p.dtype, kept))
         shapes = _NOTHING if self.elementwise else self.state_shapes(p.shape)
         for name, value in state.items():

@@ -25,11 +25,12 @@ class _Probe(Reading):
 
 
 def _references(x: Any) -> int:
-    return sys.getrefcount(x._raw)
+    return _count(x._raw)
 
 
 # Interpreters differ in what they count, and some count nothing.
 _COUNTED = hasattr(sys, "getrefcount")
+_count = sys.getrefcount if _COUNTED else id
 _ALONE = _references(_Probe()) if _COUNTED else 0
 
 
@@ -37,7 +38,7 @@ def alone(x: Reading) -> bool:
     """Whether the array of ``x`` may be written to, as no other object has it or part of its memory."""
     # The expression is that of the probe, so that it adds the same to the count.
     # What the library says comes first: while a compiler traces, it says no, and references are not counted then.
-    return _COUNTED and namespaces[type(x._raw)].owns_memory(x._raw) and sys.getrefcount(x._raw) == _ALONE
+    return _COUNTED and namespaces[type(x._raw)].owns_memory(x._raw) and _count(x._raw) == _ALONE
 
 
 def all_alone(state: dict[str, Any]) -> bool:

@@ -66,8 +66,12 @@ def owns_memory(x: Any) -> bool:
 # The standard's own, without the detours that NumPy's functions of these names make.
 
 
-ones_like = np.ones_like
 zeros_like = np.zeros_like
+
+
+def ones_like(x: Any, **how: Any) -> Any:
+    plain = type(x) is np.ndarray and x.ndim == 0 and not how  # the seed of every way back
+    return np.array(1, x.dtype) if plain else np.ones_like(x, **how)
 
 
 def matmul(x1: Any, x2: Any) -> Any:

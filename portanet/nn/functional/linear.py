@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.nn.functional._checks import common_namespace, raw_of, refuse_dtype, require_dtype
-from portanet.tensor import Tensor
 
 __all__ = ["bilinear", "linear"]
 
@@ -30,8 +29,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     >>> portanet.nn.functional.linear(x, w, portanet.asarray([10.0, 20.0]))
     tensor([[21., 22.]])
     """
-    x = input._raw if isinstance(input, Tensor) else raw_of(input)
-    w = weight._raw if isinstance(weight, Tensor) else raw_of(weight)
+    x, w = raw_of(input), raw_of(weight)
     if w.ndim != 2:
         raise ValueError(f"linear: the weight must have shape (out_features, in_features), saw {tuple(w.shape)}.")
     if x.ndim == 0 or x.shape[-1] != w.shape[1]:
@@ -40,7 +38,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     if x.dtype is not w.dtype:
         refuse_dtype("Linear", x, w)
     if bias is not None:
-        b = bias._raw if isinstance(bias, Tensor) else raw_of(bias)
+        b = raw_of(bias)
         if b.dtype is not w.dtype:
             refuse_dtype("Linear's bias", b, w)
     return common_namespace(weight, bias, input).linear(input, weight, bias)

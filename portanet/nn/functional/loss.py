@@ -11,7 +11,7 @@ from typing import Any
 
 from portanet.library import namespace_of
 from portanet.nn.functional._arguments import real_namespace, require_broadcast, require_dtype, require_shape, together
-from portanet.nn.functional._checks import dtype_of, raw_of
+from portanet.nn.functional._checks import raw_of
 from portanet.nn.functional._losses import (
     KL_REDUCTIONS,
     REDUCTIONS,
@@ -314,11 +314,13 @@ def cross_entropy(
     xp = real_namespace(name, input)
     if weight is not None:
         require_class_weight(name, weight, input)
-    if dtype_of(raw_of(target)).kind == "real floating":
+    x, t = raw_of(input), raw_of(target)
+    library = namespace_of(x)
+    if library.dtypes[t.dtype].kind == "real floating":
         return _with_probabilities(xp, input, target, weight, ignore_index, reduction, label_smoothing)
     target = class_indices(name, xp, target, input)
-    scores = _classes_last(xp, input)
-    formula = xp.cross_entropy_of_scores if namespace_of(raw_of(scores)).keeps_scores() else xp.softmax_cross_entropy
+    scores = input if x.ndim < 3 else _classes_last(xp, input)
+    formula = xp.cross_entropy_of_scores if library.keeps_scores() else xp.softmax_cross_entropy
     if weight is None and label_smoothing == 0:
         return formula(scores, target, ignore_index=ignore_index, reduction=reduction)[0]
     losses, _ = formula(scores, target, ignore_index=ignore_index, reduction="none")
