@@ -78,7 +78,16 @@ def flattened(tree: Any) -> tuple[list[Any], Any]:
     Raises `Refused` for a Tensor that requires grad: its gradient would be lost.
     """
     arrays: list[Any] = []
-    form = _form(tree, arrays)
+    if type(tree) is not tuple:
+        return arrays, _form(tree, arrays)
+    form = []
+    for one in tree:  # the usual arguments without a call for each
+        if type(one) is Tensor and one._node is None:
+            raw = one._raw
+            arrays.append(raw)
+            form.append((Tensor, type(raw), raw.shape, raw.dtype, namespaces[type(raw)].layout(raw)))
+        else:
+            form.append(_form(one, arrays))
     return arrays, form
 
 

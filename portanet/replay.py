@@ -13,6 +13,7 @@ from portanet.lifting import State, collected, rebuilt
 from portanet.optim.flat import GroupStep
 from portanet.optim.optimizer import Optimizer
 from portanet.plan.flat import Flat, references, stored_alike
+from portanet.plan.program import Program, read_or_copied
 from portanet.plan.recorded import Recorded, adopt, fixed, record
 from portanet.plan.recorder import Recorder, Refused, active
 from portanet.tape import Leaf, next_number
@@ -110,6 +111,8 @@ class Replay:
         ]  # and grads here
         self.gradients: list[Flat] = []
         self.at_hand: dict[int, Any] = {}  # where a gradient of the recording will lie
+        self.moods = list(zip(state.modules, self.modes))
+        self.settled = False
         self._watched: list[Any] = []
         recorder = _PlanRecorder(self)
         self._record(recorder, step, args, options)
@@ -220,6 +223,8 @@ class Replay:
             self._collect(recorder, list(grads), grads)
         ends = [None if leaf.grad is None else self.at_hand[id(_value(leaf.grad))] for leaf in self.leaves]
         self.ends = [None if end is None else Tensor(end) for end in ends]  # what .grad is after each replay
+        self.attached = list(zip(self.leaves, self.ends))
+        self.repeats = self.bare == [end is None for end in self.ends]  # whether another replay may follow
         results = collected(result)
         recorder.effects_follow("the state has changed")
         backs = [(place, t._raw) for t, place, raw in zip(self.state.tensors, self.places, raws) if t._raw is not raw]
@@ -230,40 +235,58 @@ class Replay:
             recorder.add(flat.put, i, new.value)
         read = recorder.read()
         self.read_grads = [i for i, grad in enumerate(self.grads) if grad is not None and id(grad) in read]
-        self.calls, self.effects, moved = recorder.finished([_value(x) for x in results])
+        before, after, moved = recorder.finished([_value(x) for x in results], self.sources)
+        inputs, copies = read_or_copied(self.sources, recorder.viewed)
+        self.calls = Program(copies + before, inputs).run
+        self.effects = Program(after, inputs, [recorder.placed(_value(x), moved) for x in results]).run
         self.fresh = list(recorder.fresh.values())
-        self.results = [recorder.placed(_value(x), moved) for x in results]
+        self.sources = []
         nothing = Flat([(0,)], bool).whole
         self.result = rebuilt(result, [nothing] * len(results))  # its form alone, which holds nothing of the recording
         self.is_tensor = isinstance(result, Tensor)
-        self.homes = [(t, flat, i, flat.parts[i]) for t, (flat, i) in zip(self.state.tensors, self.places)]
+        parts = [flat.parts[i] for flat, i in self.places]
+        self.homes = list(zip(self.state.tensors, parts, self.nodes))
 
     # ----------------------------------------------------------------------------------------------------- replaying
 
     def fits(self, form: Any) -> bool:
         """Whether arguments of this form, in the present modes and with the present gradients, take this way."""
-        return (
+        self.settled = form == self.form and self._is_as_left()
+        return self.settled or (
             form == self.form
             and [t._node for t in self.state.tensors] == self.nodes
             and [leaf.grad is None for leaf in self.leaves] == self.bare
             and [module.training for module in self.state.modules] == self.modes
         )
 
+    def _is_as_left(self) -> bool:
+        """Whether nobody has touched anything since the last replay, and another may follow: the usual case."""
+        if not self._watched or not self.repeats or references(self._watched) > self._held:
+            return False
+        for t, part, node in self.homes:
+            if t._raw is not part or t._node is not node:
+                return False
+        for leaf, grad in self.attached:
+            if leaf.grad is not grad:
+                return False
+        for module, mode in self.moods:  # noqa: SIM110 - a generator takes longer than all of this
+            if module.training is not mode:
+                return False
+        return True
+
     def __call__(self, arrays: list[Any]) -> Any:
-        """The step on these arrays, which are those of the arguments in order.
+        """The step on these arrays, which are those of the arguments in order; `fits` has been asked before.
 
         Raises `Touched` before anything has changed; any other exception before the first effect leaves the state,
         the gradients and the generators as they were.
         """
-        self._return_home()
-        for source, x in zip(self.sources, arrays):
-            source[...] = x
+        if not self.settled:
+            self._return_home()
         for i in self.read_grads:
             self.grads[i][...] = self.leaves[i].grad._raw
-        states = [generator.get_state() for generator in self.generators]
+        states = [generator.get_state() for generator in self.generators] if self.generators else []
         try:
-            for call in self.calls:
-                call()
+            self.calls(*arrays)
         except BaseException:
             for generator, state in zip(self.generators, states):
                 generator.set_state(state)
@@ -271,22 +294,21 @@ class Replay:
                 self.leaves[i].grad = Tensor(self.grads[i].copy())
             raise
         try:
-            for call in self.effects:
-                call()
+            results = self.effects(*arrays)
         except Exception as problem:
             raise Late(problem) from problem
         finally:
-            self._attach()
+            if not self.settled:
+                self._attach()
         if not self._watched:
             self._settle()
-        results = [x.copy() for x in self.results]
         for fresh in self.fresh:
             fresh.let_go()
         return Tensor(results[0]) if self.is_tensor else rebuilt(self.result, results)
 
     def _attach(self) -> None:
         # In a frame of its own: what a loop met last would be held by it, and be counted below.
-        for leaf, grad in zip(self.leaves, self.ends):
+        for leaf, grad in self.attached:
             leaf.grad = grad
 
     # What a replay writes to must be its own. While it was made all references were: more of them are somebody else's.
@@ -297,16 +319,14 @@ class Replay:
         self._watched = [x for flat in flats for x in (flat.whole.base, *flat.parts)]
         self._watched += [grad for grad in self.ends if grad is not None]
         del flats, places
-        self._own = self._references()
-
-    def _references(self) -> int:
-        attached = sum([leaf.grad is grad for leaf, grad in zip(self.leaves, self.ends)])
-        return references(self._watched) - attached
+        self._held = references(self._watched)
 
     def _return_home(self) -> None:
         """Bring the values of the state to their places, where they are not: at first, or when a user set others."""
-        away = [(t, flat, i) for t, flat, i, part in self.homes if t._raw is not part]
-        if self._watched and self._references() > self._own - len(away):
+        places = zip(self.state.tensors, self.places)
+        away = [(t, flat, i) for t, (flat, i) in places if t._raw is not flat.parts[i]]
+        gone = sum([leaf.grad is not grad for leaf, grad in self.attached if grad is not None])
+        if self._watched and references(self._watched) > self._held - len(away) - gone:
             raise Touched
         for t, flat, i in away:
             if t._raw.shape != flat.parts[i].shape or t._raw.dtype != flat.parts[i].dtype:

@@ -580,7 +580,7 @@ def definable() -> set[str]:
 
 
 RULES = {kind.rule.__name__: kind.rule for kind in vars(optim).values() if hasattr(kind, "rule")}
-STEPS = RULES | {name + end: rule for name, rule in RULES.items() for end in ("_", "s_")}  # in place, one or many
+STEPS = RULES | {name + end: rule for name, rule in RULES.items() for end in ("_", "s_", "_ready")}  # in place
 
 
 @pytest.mark.needs("linalg")

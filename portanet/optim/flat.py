@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from portanet.library import PYTHON_SCALARS, namespace_of
@@ -40,15 +41,38 @@ class GroupStep:
         self.elementwise = optimizer.elementwise
         # A rule that looks at the shape or the norm of a parameter must see each one as it is.
         self.in_place = optimizer._in_place(values.whole) if self.elementwise and all(given) else None
+        # A library may have the rule as a function that makes an update ready, for the same arrays each time.
+        self._ready_made = getattr(namespace_of(values.whole), f"{optimizer.rule.__name__}_ready", None)
+        self._read()
+
+    def _read(self) -> None:
+        """Take the hyperparameters as they are now, to be asked whether they are still the same objects."""
+        values = [self.group[name] for name in self.optimizer.defaults]
+        # What can be changed while it stays the same object is read each time.
+        values = [value if _is_fixed(value) else object() for value in values]
+        self.read = list(zip(self.optimizer.defaults, values))
+        self.options = self.optimizer._options(self.group)
+        self.ready: Callable[[], Any] | None = None
 
     def __call__(self) -> None:
-        optimizer = self.optimizer
+        optimizer, in_place = self.optimizer, self.in_place
         optimizer.step_called = True
-        options = optimizer._options(self.group)
-        numbers = self._gathered() if self.in_place is not None else None
-        if self.in_place is not None and numbers is not None:
+        group = self.group
+        for name, value in self.read:
+            if group[name] is not value:
+                self._read()
+                break
+        options = self.options
+        if not optimizer.state and in_place is not None and self._ready_made is not None:
+            if self.ready is None:
+                self.ready = self._ready_made(self.values.whole, self.gradients.whole, {}, **options)
+            if self.ready is not None:
+                self.ready()
+                return
+        numbers = None if in_place is None else self._gathered() if optimizer.state else {}
+        if in_place is not None and numbers is not None:
             state = {name: flat.whole for name, flat in self.states.items()} | numbers if self.states else numbers
-            if self.in_place(self.values.whole, self.gradients.whole, state, **options):
+            if in_place(self.values.whole, self.gradients.whole, state, **options):
                 if state:
                     for p in self.params:
                         optimizer.state[p].update({name: state[name] for name in numbers})
@@ -66,8 +90,6 @@ class GroupStep:
         """The arrays of the state brought to flat memory where they are not; the numbers of it, or None where the
         parameters differ in what they have."""
         known = self.optimizer.state
-        if not known:
-            return {}
         states = [known[p] for p in self.params if p in known]
         if not states:
             return {}
@@ -93,3 +115,9 @@ class GroupStep:
             state[name] = Tensor(flat.put(i, state[name]._raw))
         flat.settle()
         return flat
+
+
+def _is_fixed(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all([_is_fixed(one) for one in value])
+    return value is None or isinstance(value, str) or type(value) in PYTHON_SCALARS

@@ -5,7 +5,6 @@ A `Fresh` is such a result, a `Part` what is read of it, found anew whenever it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,23 +13,33 @@ LARGE = 1 << 15  # bytes from which finding parts anew costs less than copying
 
 
 class Fresh:
-    """Where the newest result of a call lies."""
+    """Where the newest result of a call lies.
 
-    __slots__ = ("_form", "memory")
+    Attributes:
+        memory: the array whose memory it is.
+        rows: that with its axes in the order in which they lie in memory, so that it can be read as a whole.
+    """
+
+    __slots__ = ("_axes", "_form", "memory", "rows")
 
     def __init__(self, result: Any) -> None:
-        self.memory = owner_of(result)
         self._form = _form(result)
+        self._axes = _axes(owner_of(result))
+        self._take(result)
 
     def renew(self, result: Any) -> None:
         """Take another result of the same form. Raises ValueError if it is of another one."""
         if _form(result) != self._form:
             raise ValueError(f"a result has the form {_form(result)}, which was {self._form} when it was recorded")
+        self._take(result)
+
+    def _take(self, result: Any) -> None:
         self.memory = owner_of(result)
+        self.rows = self.memory.transpose(self._axes)
 
     def let_go(self) -> None:
         """Have the memory freed, until the next result is there."""
-        self.memory = None
+        self.memory = self.rows = None
 
 
 class Part:
@@ -45,9 +54,9 @@ class Part:
 
     def now(self) -> Any:
         """The array as it is at this point of the replay."""
-        if self._fresh.memory is None:  # of which NumPy would make new memory, with anything in it
+        if self._fresh.rows is None:  # of which NumPy would make new memory, with anything in it
             raise RuntimeError("a result is read after its last use: this is a mistake in portanet's plans.")
-        return np.ndarray(self._shape, self._dtype, self._fresh.memory, self._offset, self._strides)
+        return np.ndarray(self._shape, self._dtype, self._fresh.rows, self._offset, self._strides)
 
     def copy(self) -> Any:
         """Its elements in memory of their own."""
@@ -62,24 +71,16 @@ def owner_of(array: Any) -> Any:
 def can_be_fresh(result: Any) -> bool:
     """Whether a result is large, and lies on memory of NumPy's own that can be read as a whole."""
     owner = owner_of(result)
-    return result.nbytes >= LARGE and isinstance(owner, np.ndarray) and owner.base is None and owner.flags.c_contiguous
+    if result.nbytes < LARGE or not isinstance(owner, np.ndarray) or owner.base is not None:
+        return False
+    return owner.transpose(_axes(owner)).flags.c_contiguous
+
+
+def _axes(x: Any) -> list[int]:
+    """The axes from the one whose elements lie farthest apart to the one where they are neighbours."""
+    return sorted(range(x.ndim), key=lambda i: -x.strides[i])
 
 
 def _form(result: Any) -> tuple[Any, ...]:
     owner = owner_of(result)
     return result.shape, result.dtype, result.strides, owner.nbytes, result.ctypes.data - owner.ctypes.data
-
-
-def called(function: Callable[..., Any], args: Any, options: Any) -> Any:
-    """A call some of whose arguments are parts of fresh results, found now."""
-    return function(*_now(args), **_now(options))
-
-
-def _now(tree: Any) -> Any:
-    if type(tree) is Part:
-        return tree.now()
-    if isinstance(tree, dict):
-        return {name: _now(one) for name, one in tree.items()}
-    if isinstance(tree, (tuple, list)) and not hasattr(tree, "_fields"):
-        return type(tree)([_now(one) for one in tree])
-    return tree

@@ -19,6 +19,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from portanet.library import libraries, namespace_of, namespaces
 from portanet.plan.fresh import Fresh, can_be_fresh
+from portanet.plan.program import statement
 from portanet.plan.recorder import Memory, Recorder, Refused, active
 
 OF_THE_FORM = frozenset({np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj})
@@ -382,10 +383,12 @@ def _raw_key(key: Any) -> Any:
     return raw
 
 
+@statement("{0}[...] = {1}[{2}]")
 def _gathered(buffer: Any, x: Any, key: Any) -> None:
     buffer[...] = x[key]
 
 
+@statement("{0}[{1}] = {2}")
 def _written(x: Any, key: Any, values: Any) -> None:
     x[key] = values
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from portanet.plan.fresh import Fresh, Part, called, owner_of
+from portanet.plan.fresh import Fresh, Part, owner_of
+from portanet.plan.program import statement
 
 
 class Refused(Exception):
@@ -34,10 +34,11 @@ class Memory:
     Attributes:
         ours: the recording made it, and may write to it; otherwise it is an input or a state.
         fresh: it is other memory in each replay.
+        begin: the call that first writes to it, by its place among the calls.
         constant: what is in it depends on nothing that a replay may change, and nothing has been written to it since.
     """
 
-    __slots__ = ("buffer", "constant", "fresh", "ours", "recorder")
+    __slots__ = ("begin", "buffer", "constant", "fresh", "ours", "recorder")
 
     def __init__(self, recorder: Recorder, buffer: Any, ours: bool, fresh: bool = False) -> None:
         self.recorder = recorder
@@ -45,6 +46,7 @@ class Memory:
         self.ours = ours
         self.fresh = fresh
         self.constant = False
+        self.begin = len(recorder.calls)
 
     def __del__(self) -> None:
         if self.ours and not self.fresh and not self.constant:
@@ -63,6 +65,7 @@ class Recorder:
         calls: (function, arguments, options) in order; the arguments are arrays at fixed places.
         spare: memory that nobody needs any more at this point, by its form.
         fresh: the results that each replay makes in other memory, by the identity of their memory in the recording.
+        viewed: the inputs that must be at fixed places, because parts of them are read; known when it is `finished`.
         committed: what will have had an effect beyond the plan's own memory; "" as long as nothing has.
     """
 
@@ -75,6 +78,7 @@ class Recorder:
         self._constants: list[tuple[int, Memory]] = []
         self.made: list[Any] = []  # weak references to the arrays of the recording
         self.fresh: dict[int, Fresh] = {}
+        self.viewed: set[int] = set()
 
     def add(self, function: Callable[..., Any], *args: Any, **options: Any) -> None:
         """Write down a call that has been made."""
@@ -154,35 +158,58 @@ class Recorder:
         """Whether a Tensor that the step changes is given back; a recorder that knows which are its own refuses others."""
         return True
 
-    def finished(self, kept: list[Any]) -> tuple[list[Callable[[], Any]], list[Callable[[], Any]], dict[int, Any]]:
+    def finished(self, kept: list[Any], inputs: Sequence[Any] = ()) -> tuple[list[Call], list[Call], dict[int, Any]]:
         """The calls ready to be made, before and from the first effect on; and where arrays that moved are now, by the
-        identity of the array in the recording. The arrays ``kept`` are read after the last call."""
-        moved: dict[int, Any] = {}
+        identity of the array in the recording. The arrays ``kept`` are read after the last call.
+
+        Views that show as much of the ``inputs`` as these do themselves, in the same way, are taken for the inputs;
+        `viewed` are those of which there are others.
+        """
         needless = {index for index, memory in self._constants if memory.constant}
-        bases = {id(x.base) for call in self.calls for x in _arrays(call[1:]) if x.base is not None}
-        for index, memory, target in self._moves:
-            value = self.calls[index][1][1]
-            whole = (
-                memory.ours
-                and not memory.fresh
-                and not memory.constant
-                and value is memory.buffer
-                and id(value) not in bases
-                and id(value) not in moved
-            )
-            if whole and value.strides == target.strides:
-                moved[id(value)] = target
-                needless.add(index)
+        moved = self._inputs_seen_whole(inputs, kept)
+        moves = self._moved_from(needless)
         first = self._effects if self.committed else len(self.calls)
-        before: list[Callable[[], Any]] = []
-        after: list[Callable[[], Any]] = []
+        before: list[Call] = []
+        after: list[Call] = []
         last = self._last_uses(kept)
         for i, call in enumerate(self.calls):
+            moved.update(moves.get(i, ()))
             part = before if i < first else after
             if i not in needless:
-                part.append(self._bound(call, moved))
-            part += [fresh.let_go for fresh in last[i]]
+                part.append(self._placed_call(call, moved))
+            part += [(fresh.let_go, (), {}) for fresh in last[i]]
         return before, after, moved
+
+    def _inputs_seen_whole(self, inputs: Sequence[Any], kept: list[Any]) -> dict[int, Any]:
+        """The views that show all of an input, as it does itself, and the input, by the identity of the view."""
+        found: dict[int, Any] = {}
+        owners = {id(owner_of(place)): place for place in inputs}
+        for x in [*_arrays([call[1:] for call in self.calls]), *kept]:
+            place = owners.get(id(owner_of(x)))
+            if place is not None and form_of(x) == form_of(place) and _begin(x) == _begin(place):
+                found[id(x)] = place
+            elif place is not None:
+                self.viewed.add(id(place))
+        return found
+
+    def _moved_from(self, needless: set[int]) -> defaultdict[int, list[tuple[int, Any]]]:
+        """For the call that makes an array which can be made where it goes, its identity and that place.
+
+        The copies that this spares are added to ``needless``.
+        """
+        found: defaultdict[int, list[tuple[int, Any]]] = defaultdict(list)
+        # By the memory, the last call that is given a part of it. Results that had the memory earlier do not count.
+        viewed = {id(x.base): i for i, call in enumerate(self.calls) for x in _arrays(call[1:]) if x.base is not None}
+        known = set()
+        for index, memory, target in self._moves:
+            value = self.calls[index][1][1]
+            own = memory.ours and not memory.fresh and not memory.constant and value is memory.buffer
+            alone = viewed.get(id(value), -1) < memory.begin and id(value) not in known
+            if own and alone and value.strides == target.strides:
+                known.add(id(value))
+                needless.add(index)
+                found[memory.begin].append((id(value), target))
+        return found
 
     def _last_uses(self, kept: list[Any]) -> defaultdict[int, list[Fresh]]:
         """For each call the fresh results that nobody needs after it; those of the arrays ``kept`` are needed longer."""
@@ -198,13 +225,10 @@ class Recorder:
                     found[i].append(self.fresh[id(owner)])
         return found
 
-    def _bound(self, call: Call, moved: dict[int, Any]) -> Callable[[], Any]:
+    def _placed_call(self, call: Call, moved: dict[int, Any]) -> Call:
         function, args, options = call
         function = getattr(function, "_implementation", function)  # without asking each argument for its protocol
-        found = _arrays((args, options))
-        if any([id(owner_of(x)) in self.fresh for x in found]):
-            return functools.partial(called, function, self.placed(args, moved), self.placed(options, moved))
-        return functools.partial(function, *self.placed(args, moved), **self.placed(options, moved))
+        return function, self.placed(args, moved), self.placed(options, moved)
 
     def placed(self, tree: Any, moved: dict[int, Any]) -> Any:
         """Arrays of the recording, in tuples, lists and dicts, as the replay finds them: where they are, or a `Part`."""
@@ -231,6 +255,12 @@ def _arrays(tree: Any) -> list[Any]:
     return [x for one in tree for x in _arrays(one)] if isinstance(tree, (tuple, list)) else []
 
 
+def _begin(x: Any) -> int:
+    """The address of the first element."""
+    return int(x.ctypes.data)
+
+
+@statement("if bool({0}) is not {1}: {function}({0}, {1})")
 def _compared(value: Any, expected: bool) -> None:
     if bool(value) is not expected:
         raise Stale

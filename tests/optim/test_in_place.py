@@ -158,6 +158,33 @@ def test_a_gpus_steps_new_and_in_place_and_by_numbers_on_the_device_are_one(case
             numpy.testing.assert_array_equal(to_numpy(new), to_numpy(as_array(xp, by_rule)))
 
 
+@pytest.mark.parametrize("size", (5, 3 * in_place.BLOCK + 7))
+@pytest.mark.parametrize("case", [case for case in CASES if case[0] == "sgd_update_"], ids=named)
+def test_an_update_made_ready_does_as_often_as_it_is_called_what_the_step_in_place_does(case, size, monkeypatch):
+    """Also when Numba takes over in between."""
+    monkeypatch.setattr(_numba, "PATIENCE", 3 * size)
+    monkeypatch.setattr(_numba, "SHORT", 10)
+    monkeypatch.setattr(in_place, "FEW", 8)
+    monkeypatch.setattr(in_place._sgd, "done", 0)
+    name, options = case
+    rng = numpy.random.default_rng(3)
+    p, g, b = [rng.normal(size=size).astype("float32") for _ in range(3)]
+    one, other = [(p.copy(), {"momentum_buffer": b.copy()} if "momentum" in options else {}) for _ in range(2)]
+    optimizer = RULES[name][0]([portanet.tensor([1.0], requires_grad=True)], **options)
+    options = optimizer._options(optimizer.param_groups[0])
+    if "momentum" in case[1]:
+        assert in_place.sgd_update_ready(p, g, {}, **options) is None
+    update = in_place.sgd_update_ready(one[0], g, one[1], **options)
+    for _ in range(6):
+        g[...] = rng.normal(size=size)
+        update()
+        with monkeypatch.context() as patch:
+            without_numba(patch)
+            assert in_place.sgd_update_(other[0], g, other[1], **options)
+        numpy.testing.assert_array_equal(one[0], other[0])
+        numpy.testing.assert_array_equal(*[state.get("momentum_buffer", 0) for _, state in (one, other)])
+
+
 def test_numba_is_asked_only_when_as_much_has_been_done_without_it(monkeypatch):
     pytest.importorskip("numba")
     used = []

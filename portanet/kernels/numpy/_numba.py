@@ -34,26 +34,35 @@ class Loop:
 
     def over(self, arrays: list[Any], numbers: list[float | None]) -> bool:
         """Do it in place, on arrays of one size (the first is none that may be missing); returns whether it was done."""
+        work = self.bound(arrays, numbers)
+        if work is not None:
+            work()
+        return work is not None
+
+    def bound(self, arrays: list[Any], numbers: list[float | None]) -> Callable[[], Any] | None:
+        """What does `over` of these, as often as it is called; None where, or as long as, it is not for Numba to do."""
         first = arrays[0]
         if first.size <= SHORT or not is_at_hand():
-            return False
+            return None
         if self.done < PATIENCE:
             self.done += first.size
-            return False
+            return None
         given = [x for x in arrays if x is not None]
         if first.dtype.char not in "fd" or not all([x.flags.carray and x.dtype == first.dtype for x in given]):
-            return False
+            return None
         loop = compiled(self.function)
         if loop is None:
-            return False
+            return None
         flat = [None if x is None else x.reshape(-1) for x in arrays]
         own = [None if number is None else first.dtype.type(number) for number in numbers]  # as NumPy takes them
+        portions = first.size // PORTION
+        if portions < 2:
+            return functools.partial(threads.later, functools.partial(loop, *flat, *own))
 
         def work(i: int, j: int) -> None:
             loop(*[None if x is None else x[i:j] for x in flat], *own)
 
-        threads.spread_later(work, first.size, first.size // PORTION, step=16)
-        return True
+        return functools.partial(threads.spread_later, work, first.size, portions, step=16)
 
 
 @functools.cache

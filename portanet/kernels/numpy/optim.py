@@ -7,6 +7,7 @@ A loop that Numba compiles takes a single pass over memory, in threads; see `_nu
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from portanet.kernels.numpy._memory import space_for
 from portanet.kernels.numpy._numba import Loop
 
 BLOCK = 1 << 15  # elements: with what it is computed from and in, a block stays within the second-level cache
+FEW = 1 << 14  # elements up to which SGD's two calls take no longer than a compiled loop and what leads there
 
 
 def sgd_update_(
@@ -31,34 +33,56 @@ def sgd_update_(
     nesterov: bool,
     maximize: bool,
 ) -> bool:
-    if momentum and "momentum_buffer" not in state:
-        return False
-
     if p.ndim and p.size <= 4 * BLOCK and not (momentum or weight_decay or maximize):  # two calls: blocks would not pay
-        p -= lr * g
+        if p.size <= FEW or not _sgd.over([p, g, None], [lr, None, None, None, None, None]):
+            p -= lr * g
         return True
+    how: dict[str, Any] = {"momentum": momentum, "dampening": dampening, "nesterov": nesterov, "maximize": maximize}
+    update = sgd_update_ready(p, g, state, lr=lr, weight_decay=weight_decay, **how)
+    if update is not None:
+        update()
+    return update is not None
 
+
+def sgd_update_ready(
+    p: Any,
+    g: Any,
+    state: dict[str, Any],
+    *,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    maximize: bool,
+) -> Callable[[], Any] | None:
+    """What does `sgd_update_` on these very arrays, as often as it is called; None where that does not."""
+    if momentum and "momentum_buffer" not in state:
+        return None
+    plain = not (momentum or weight_decay or maximize)
     arrays = [p, g, state["momentum_buffer"] if momentum else None]
     sign = -1.0 if maximize else None
     if momentum:
         numbers = [momentum, 1 - dampening if dampening else None, momentum if nesterov else None]
     else:
         numbers = [None, None, None]
-    if _sgd.over(arrays, [lr, sign, weight_decay or None, *numbers]):
-        return True
+    # NumPy would make an array of the number at each call.
+    rate = np.asarray(lr, p.dtype) if type(lr) in (int, float) else lr
 
     def update(s: Any, t: Any, p: Any, g: Any, b: Any = None) -> None:
-        g = np.negative(g, out=t) if maximize else g
+        if maximize:
+            g = np.negative(g, t)
         if weight_decay:
-            g = np.add(g, np.multiply(weight_decay, p, out=s), out=t)
+            g = np.add(g, np.multiply(weight_decay, p, s), t)
         if momentum:
-            np.multiply(b, momentum, out=b)
-            np.add(b, g if not dampening else np.multiply(1 - dampening, g, out=s), out=b)
-            g = np.add(g, np.multiply(momentum, b, out=s), out=t) if nesterov else b
-        np.subtract(p, np.multiply(lr, g, out=s), out=p)
+            np.multiply(b, momentum, b)
+            np.add(b, g if not dampening else np.multiply(1 - dampening, g, s), b)
+            g = np.add(g, np.multiply(momentum, b, s), t) if nesterov else b
+        np.subtract(p, np.multiply(rate, g, s), p)
 
-    _in_blocks(update, *[x for x in arrays if x is not None])
-    return True
+    if plain and p.size <= FEW:
+        return _in_blocks(update, p, g)
+    return _Ready(_sgd, arrays, [lr, sign, weight_decay or None, *numbers], update)
 
 
 @Loop
@@ -122,7 +146,7 @@ def adam_update_(
         np.divide(np.multiply(rate, m, out=t), s, out=s)
         np.subtract(p, s, out=p)
 
-    _in_blocks(update, *[x for x in arrays if x is not None])
+    _in_blocks(update, *[x for x in arrays if x is not None])()
     return True
 
 
@@ -148,16 +172,38 @@ def _adam(
         p[i] = x - rate * m[i] / (math.sqrt(w) + floor)
 
 
-def _in_blocks(update: Callable[..., None], *arrays: Any) -> None:
-    """Call ``update`` with scratch memory for two arrays and with the same stretch of each array, for all stretches."""
+class _Ready:
+    """An update of the same arrays each time it is called: by Numba's loop as soon as that pays, until then in blocks."""
+
+    def __init__(self, loop: Loop, arrays: list[Any], numbers: list[float | None], update: Callable[..., None]) -> None:
+        self.loop, self.arrays, self.numbers, self.update = loop, arrays, numbers, update
+        self.compiled: Callable[[], Any] | None = None
+        self.in_blocks: Callable[[], Any] | None = None
+
+    def __call__(self) -> None:
+        if self.compiled is None:
+            self.compiled = self.loop.bound(self.arrays, self.numbers)
+        if self.compiled is not None:
+            self.compiled()
+            return
+        if self.in_blocks is None:
+            self.in_blocks = _in_blocks(self.update, *[x for x in self.arrays if x is not None])
+        self.in_blocks()
+
+
+def _in_blocks(update: Callable[..., None], *arrays: Any) -> Callable[[], Any]:
+    """What calls ``update`` with scratch memory for two arrays and with the same stretch of each array, for all of them."""
     first = arrays[0]
     if first.ndim == 0:  # of these NumPy's results are numbers, which cannot be written to
-        update(*np.empty((2, 1), first.dtype), *[x.reshape(1) for x in arrays])
-    elif first.size <= BLOCK or not all([x.flags.c_contiguous for x in arrays]):
-        update(*np.empty_like(first, shape=(2, *first.shape)), *arrays)
-    else:
+        return functools.partial(update, *np.empty((2, 1), first.dtype), *[x.reshape(1) for x in arrays])
+    if first.size <= BLOCK or not all([x.flags.c_contiguous for x in arrays]):
+        return functools.partial(update, *np.empty_like(first, shape=(2, *first.shape)), *arrays)
+    flat = [x.reshape(-1) for x in arrays]
+    stretches = [[x[i : i + BLOCK] for x in flat] for i in range(0, first.size, BLOCK)]
+
+    def block_by_block() -> None:
         scratch = space_for("scratch", (2, BLOCK), first.dtype)
-        flat = [x.reshape(-1) for x in arrays]
-        for i in range(0, first.size, BLOCK):
-            stretch = [x[i : i + BLOCK] for x in flat]
+        for stretch in stretches:
             update(*scratch[:, : len(stretch[0])], *stretch)
+
+    return block_by_block
