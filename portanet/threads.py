@@ -53,15 +53,6 @@ def spread_later(work: Callable[[int, int], Any], size: int, portions: int, step
         waiting += tasks
 
 
-def later(task: Callable[[], Any]) -> None:
-    """One task, now or, inside of `together`, at the end of that."""
-    waiting = getattr(_here, "waiting", None)
-    if waiting is None:
-        task()
-    else:
-        waiting.append(task)
-
-
 class together:
     """A context at whose end all that was to be spread later is, at once: to wake a thread takes a tenth of a
     millisecond, and to wait for it another."""

@@ -5,8 +5,8 @@ disk, where it keeps what it compiled. So a loop is compiled only when about as 
 little to do never waits. Both ways give the same bits, for Numba neither reorders sums nor joins a product and a sum to
 one rounding unless it is told to; which way is taken is therefore no one's business but the clock's.
 
-A compiled loop lets go of the interpreter. It is spread over threads by `portanet.threads`, like all other work here,
-and not by Numba, whose threads would compete with those of BLAS.
+A compiled loop lets go of the interpreter. Where it is spread over threads, that is done by `portanet.threads`, like all
+other work here, and not by Numba, whose threads would compete with those of BLAS.
 """
 
 from __future__ import annotations
@@ -15,11 +15,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from portanet import threads
-
 PATIENCE = 1 << 26  # numbers that a loop's work is done on without it before it is compiled: some tenths of a second
 SHORT = 1 << 10  # numbers: up to so many NumPy's own calls cost no more than the call of a compiled loop
-PORTION = 1 << 17  # numbers, a tenth of a millisecond of work or two, that are worth a thread
 
 
 class Loop:
@@ -55,14 +52,9 @@ class Loop:
             return None
         flat = [None if x is None else x.reshape(-1) for x in arrays]
         own = [None if number is None else first.dtype.type(number) for number in numbers]  # as NumPy takes them
-        portions = first.size // PORTION
-        if portions < 2:
-            return functools.partial(threads.later, functools.partial(loop, *flat, *own))
-
-        def work(i: int, j: int) -> None:
-            loop(*[None if x is None else x[i:j] for x in flat], *own)
-
-        return functools.partial(threads.spread_later, work, first.size, portions, step=16)
+        # By one thread: so little is computed on each number that one core keeps the memory busy, and the threads of BLAS
+        # still look for more work on the others.
+        return functools.partial(loop, *flat, *own)
 
 
 @functools.cache

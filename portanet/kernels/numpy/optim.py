@@ -2,7 +2,7 @@
 
 Each does what the rule of its name does, bit by bit, and returns whether it could: the first step is the rule's.
 Not in threads: calls this short leave each waiting for the interpreter, while BLAS's threads still look for work.
-A loop that Numba compiles takes a single pass over memory, in threads; see `_numba` for where that is.
+A loop that Numba compiles takes a single pass over memory; see `_numba` for where that is.
 """
 
 from __future__ import annotations
