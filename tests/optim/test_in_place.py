@@ -43,9 +43,9 @@ def without_numba(monkeypatch):
 
 
 def with_numba(monkeypatch):
-    """Every step by a compiled loop, in many portions."""
+    """Every step by a compiled loop."""
     pytest.importorskip("numba")
-    for name, value in {"PATIENCE": 0, "SHORT": 0, "PORTION": 1 << 12}.items():
+    for name, value in {"PATIENCE": 0, "SHORT": 0}.items():
         monkeypatch.setattr(_numba, name, value)
 
 
