@@ -20,10 +20,10 @@ from typing import Any
 
 def usable() -> int:
     """How many threads work may be spread over."""
-    blas = _blas()
-    if blas is None or getattr(_here, "busy", False):
+    library = blas()
+    if library is None or getattr(_here, "busy", False):
         return 1
-    return int(blas.get_num_threads())
+    return int(library.get_num_threads())
 
 
 def cut(size: int, portions: int, step: int = 1) -> list[tuple[int, int]]:
@@ -81,7 +81,7 @@ def run(tasks: Sequence[Callable[[], Any]]) -> None:
 
 
 @functools.cache
-def _blas() -> Any:
+def blas() -> Any:
     """NumPy's BLAS as threadpoolctl finds it, or None where there is no such thing (then no thread is started)."""
     import numpy
     from threadpoolctl import ThreadpoolController  # here, so that `import portanet` does not pay for it
@@ -90,6 +90,29 @@ def _blas() -> Any:
     found = ThreadpoolController().select(user_api="blas").lib_controllers
     own = [one for one in found if "numpy" in one.filepath] or found
     return own[0] if own else None
+
+
+def watch_by(watch: Callable[[Any, int], Any]) -> None:
+    """Have threads that wait look for a while, by ``watch(bell, seen)``, before they sleep: until bell[0] is not ``seen``.
+
+    It must let go of the interpreter and return after a millisecond or so at the latest. To wake a thread that sleeps
+    takes a tenth of one, and within a step there is always more to do soon.
+    """
+    global _watch
+    _watch = watch
+
+
+def _pass(bell: Any, seen: int) -> None:
+    """Not to watch: without Numba there is no way to do so that leaves the interpreter to others."""
+
+
+_watch: Callable[[Any, int], Any] = _pass
+
+
+def _bell() -> Any:
+    import numpy
+
+    return numpy.zeros(1, numpy.int64)
 
 
 # Of this thread. busy: whether it is at a task, which then spreads no further. waiting: tasks for the end of `together`.
@@ -105,6 +128,7 @@ class _Round:
         self.running = 0
         self.waited_for = threading.Lock()  # held until the last task is done
         self.waited_for.acquire()
+        self.ended = _bell()  # 1 while no task is being done
         self.error: BaseException | None = None
 
     def work(self) -> None:
@@ -123,14 +147,18 @@ class _Round:
     def _next(self) -> Callable[[], Any] | None:
         with self.turn:
             task = next(self.left, None)
-            self.running += task is not None
+            if task is not None:
+                self.running += 1
+                self.ended[0] = 0
             return task
 
     def _done(self) -> None:
         with self.turn:
             self.running -= 1
-            if self.running == 0 and self.waited_for.locked():
-                self.waited_for.release()
+            if self.running == 0:
+                self.ended[0] = 1
+                if self.waited_for.locked():
+                    self.waited_for.release()
 
     def _fail(self, error: BaseException) -> None:
         with self.turn:
@@ -140,6 +168,7 @@ class _Round:
     def finish(self) -> None:
         """Work, wait until the others' last tasks are done, and raise what failed."""
         self.work()
+        _watch(self.ended, 0)
         while True:
             with self.turn:
                 if self.running == 0:
@@ -156,10 +185,16 @@ class _Helper(threading.Thread):
         super().__init__(name="portanet", daemon=True)
         self.rounds: SimpleQueue[_Round] = SimpleQueue()
         self.core: int | None = None  # which it is kept to
+        self.bell = _bell()  # how many rounds it was called to
         self.start()
 
+    def call(self, work: _Round) -> None:
+        self.rounds.put(work)
+        self.bell[0] += 1
+
     def run(self) -> None:
-        while True:
+        for rounds in itertools.count():
+            _watch(self.bell, rounds)
             self.rounds.get().work()
 
 
@@ -174,16 +209,16 @@ class _Crew:
         """Run the tasks with the help of so many."""
         while len(self.helpers) < count:
             self.helpers.append(_Helper())
-        helpers, blas = self.helpers[:count], _blas()
-        threads, allowed = blas.get_num_threads(), _settle(helpers)
-        blas.set_num_threads(1)
+        helpers, library = self.helpers[:count], blas()
+        threads, allowed = library.get_num_threads(), _settle(helpers)
+        library.set_num_threads(1)
         try:
             work = _Round(tasks)
             for helper in helpers:
-                helper.rounds.put(work)
+                helper.call(work)
             work.finish()
         finally:
-            blas.set_num_threads(threads)
+            library.set_num_threads(threads)
             if allowed is not None:
                 os.sched_setaffinity(0, allowed)
 

@@ -34,11 +34,11 @@ def test_with_one_thread_of_blas_nothing_is_started():
 
 def test_blas_is_held_to_one_thread_inside_and_given_back():
     with threadpool_limits(2, user_api="blas"):
-        before = threads._blas().get_num_threads()
+        before = threads.blas().get_num_threads()
         inside: list[int] = []
-        threads.run([lambda: inside.append(threads._blas().get_num_threads())] * 4)
+        threads.run([lambda: inside.append(threads.blas().get_num_threads())] * 4)
         assert (before, set(inside)) == (2, {1})
-        assert threads._blas().get_num_threads() == before
+        assert threads.blas().get_num_threads() == before
 
 
 def test_a_task_that_spreads_work_does_it_alone():

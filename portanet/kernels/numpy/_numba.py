@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 PATIENCE = 1 << 26  # numbers that a loop's work is done on without it before it is compiled: some tenths of a second
+MULTIPLICATIONS = 64  # that take as long as what is done on a number
 SHORT = 1 << 10  # numbers: up to so many NumPy's own calls cost no more than the call of a compiled loop
 
 
@@ -55,6 +56,67 @@ class Loop:
         # By one thread: so little is computed on each number that one core keeps the memory busy, and the threads of BLAS
         # still look for more work on the others.
         return functools.partial(loop, *flat, *own)
+
+
+class Routine:
+    """A function of a module that is imported when it is compiled, for work that can be done without it."""
+
+    done = 0.0  # how much was done without any of them
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+    def at_hand(self, cost: float, *arrays: Any) -> Callable[..., None] | None:
+        """The routine for work on so many numbers, on such arrays; None where it is to be done without it."""
+        if cost <= SHORT or not is_at_hand() or not all([x.dtype.char == "f" for x in arrays]):
+            return None
+        if Routine.done < PATIENCE:
+            Routine.done += cost
+            return None
+        return _routine(self.module, self.name)
+
+
+class Products(Routine):
+    """One that calls `_gemm.product`, whose address is its first argument; its cost is given in multiplications."""
+
+    def at_hand(self, cost: float, *arrays: Any) -> Callable[..., None] | None:
+        routine = super().at_hand(cost / MULTIPLICATIONS, *arrays)
+        at = _product_at() if routine is not None else 0
+        return functools.partial(routine, at) if routine is not None and at else None
+
+
+@functools.cache
+def _routine(module: str, name: str) -> Callable[..., None] | None:
+    import importlib
+
+    try:
+        _wakeful()
+        return compiled(getattr(importlib.import_module(f"portanet.kernels.numpy.{module}"), name))
+    except ImportError:  # Numba is there, but older than NumPy
+        return None
+
+
+@functools.cache
+def _wakeful() -> None:
+    """From now on there is work in threads that goes on without the interpreter: those that wait for it look for more."""
+    from portanet.kernels.numpy import _watch
+
+    look = compiled(_watch.look)
+    if look is not None:
+        threads.watch_by(_watch.watcher(look))
+
+
+@functools.cache
+def _product_at() -> int:
+    """The address of the product of float32 matrices in NumPy's own OpenBLAS; 0 where NumPy was built with another."""
+    import ctypes
+
+    blas = threads.blas()
+    try:
+        function = ctypes.CDLL(blas.filepath)["scipy_cblas_sgemm64_"]
+    except (AttributeError, OSError):  # there is no BLAS, or it has no such name
+        return 0
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 @functools.cache

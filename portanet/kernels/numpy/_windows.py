@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +19,10 @@ Pairs = tuple[tuple[int, int], ...]
 
 BLOCK = 1 << 20  # bytes of windows at a time: half of a common second-level cache
 SMALL = 1_000_000  # up to so many multiplications OpenBLAS multiplies in place, without packing its arguments first
-PORTION = 75e6  # multiplications, some milliseconds of them, that are worth a thread
-MOST = 32  # portions
+PORTION = 18e6  # multiplications, half a millisecond of them, that are worth a thread
+FREE_PORTION = 7e6  # where next to nothing is done with the interpreter at hand
+FEW = 4  # portions of so few; then of ever more, up to MOST
+MOST = 32
 RUN = 1024  # numbers: of runs shorter than this several are taken together where they lie side by side
 SHORT = 64  # bytes: windows made of shorter runs of memory are taken as `Planes`
 LONGER = 1.1  # by how much lines of places may be longer than those of windows
@@ -80,30 +82,41 @@ def backward_sweeps(
 # ---------------------------------------------------------------------------------------------------------------------
 # Blocks and threads.
 
-T = TypeVar("T")
 Block = tuple[int, int, int, int]  # images and rows, from and to
 
 
-def portions_for(cost: float) -> int:
-    """In how many portions to do work of that many multiplications: as few threads or many, sums come out the same."""
-    return max(1, min(MOST, int(cost // PORTION)))
+def portions_for(cost: float, free: bool = False) -> int:
+    """In how many portions to do work of that many multiplications: as few threads or many, sums come out the same.
+
+    ``free``: whether the work is calls so long that threads hardly ever wait for the interpreter.
+    """
+    if not free:
+        return max(1, min(MOST, int(cost // PORTION)))
+    portions = int(cost // FREE_PORTION)
+    return max(1, min(MOST, portions, max(FEW, portions // FEW)))
 
 
-def blocks_of(images: int, rows: int, bytes_of_row: int, portions: int) -> list[Block]:
-    """All images and rows (of the first spatial axis) in blocks of about BLOCK bytes: whole images, or rows of one."""
+def blocks_of(images: int, rows: int, bytes_of_row: int, portions: int) -> list[list[Block]]:
+    """All images and rows (of the first spatial axis) in blocks of about BLOCK bytes, by portion.
+
+    Blocks are whole images, of a portion all as many but for the last, or rows of one.
+    """
     whole = BLOCK // max(1, bytes_of_row * rows)
     if whole >= 1:
-        count = -(-images // min(whole, images))
-        even = -(-count // portions) * portions  # as many for each portion
-        whole = -(-images // min(even, images))
-        return [(n, min(n + whole, images), 0, rows) for n in range(0, images, whole)]
+        found = []
+        for first, stop in threads.cut(images, portions):
+            count = -(-(stop - first) // min(whole, stop - first))
+            step = -(-(stop - first) // count)  # even
+            found.append([(n, min(n + step, stop), 0, rows) for n in range(first, stop, step)])
+        return found
     some = max(1, BLOCK // bytes_of_row)
-    return [(n, n + 1, r, min(r + some, rows)) for n in range(images) for r in range(0, rows, some)]
+    blocks = [(n, n + 1, r, min(r + some, rows)) for n in range(images) for r in range(0, rows, some)]
+    return [blocks[first:stop] for first, stop in threads.cut(len(blocks), portions)]
 
 
-def each(blocks: list[T], portions: int, work: Callable[[list[T]], None]) -> None:
-    """Call ``work`` on the blocks, so many portions of them, by as many threads as there may be."""
-    threads.spread(lambda first, last: work(blocks[first:last]), len(blocks), portions)
+def each(portions: list[list[Block]], work: Callable[[list[Block]], None]) -> None:
+    """Call ``work`` on the blocks of each portion, by as many threads as there may be; at the end of `threads.together`."""
+    threads.spread_later(lambda first, _: work(portions[first]), len(portions), len(portions))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -332,6 +345,7 @@ class Shifts:
     """
 
     def __init__(self, size: Ints, sweep: Sweep) -> None:
+        self.kernel = sweep.kernel
         pitch, target, inside = [], [], []
         for i, n in enumerate(size):
             before, after = max(0, -sweep.low(i)), max(0, sweep.high(i) - n)
@@ -343,9 +357,40 @@ class Shifts:
         self.pitch, self.target, self.inside = tuple(pitch), tuple(target), tuple(inside)
         self.windows = tuple([slice(0, n) for n in sweep.output])
         self.places = math.prod(pitch)
-        of_axis = [math.prod(pitch[i + 1 :]) for i in range(len(pitch))]
-        self.steps = [n * d for n, d in zip(of_axis, sweep.dilation, strict=True)]  # from a tap to the next
+        self.of_axis = [math.prod(pitch[i + 1 :]) for i in range(len(pitch))]
+        self.steps = [n * d for n, d in zip(self.of_axis, sweep.dilation, strict=True)]  # from a tap to the next
         self.furthest = sum([(k - 1) * step for k, step in zip(sweep.kernel, self.steps, strict=True)])
+
+    def by_loop(self, loop: Callable[..., None], x: Any, g: Any, blocks: list[Block], rows: int) -> Any:
+        """The sums over a stretch of images of g (N, *windows, O) times what each tap sees of x (N, *size, C)."""
+        channels, out = x.shape[-1], g.shape[-1]
+        images = blocks[0][1] - blocks[0][0]
+        parts = -(-images * self.places // rows)
+        source = space_for("source", ((parts * rows + self.furthest) * channels,), x.dtype)
+        lines = space_for("lines", (parts * rows * out,), x.dtype)
+        total = np.zeros((*self.kernel, out, channels), x.dtype)
+        taps = [sum([t * step for t, step in zip(tap, self.steps, strict=True)]) for tap in np.ndindex(self.kernel)]
+        first = self.target[0].start * self.pitch[1] + self.target[1].start
+        n0, n1 = blocks[0][0], blocks[-1][1]
+        loop(
+            in_lines(x[n0:n1, *self.inside]),
+            in_lines(g[n0:n1]),
+            total.reshape(-1, out * channels),
+            source,
+            lines,
+            np.empty((2, out * channels), x.dtype),
+            np.asarray(taps, np.int64) * channels,
+            images,
+            (first, self.pitch[1], self.places, rows, out, channels),
+        )
+        return total
+
+
+def in_lines(x: Any) -> Any:
+    """(N, lines, places, C) with the places of a line as one run where they lie side by side."""
+    if x.strides[2] == x.shape[3] * x.itemsize and x.strides[3] == x.itemsize:
+        return x.reshape(*x.shape[:2], 1, x.shape[2] * x.shape[3])
+    return x
 
 
 def is_thin(channels: int, kernel: Ints, stride: Ints, dtype: Any) -> bool:

@@ -7,14 +7,21 @@ cotangent, one for each remainder by the stride; nothing is scattered.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from portanet import threads
 from portanet.kernels.generic import convolution as generic
 from portanet.kernels.numpy._memory import space_for
+from portanet.kernels.numpy._numba import Products
+from portanet.kernels.numpy._runs import Runs, runs_of
 from portanet.kernels.numpy._windows import (
+    PORTION,
     RUN,
     SHORT,
     Block,
@@ -24,6 +31,7 @@ from portanet.kernels.numpy._windows import (
     Planes,
     Shifts,
     Sweep,
+    Windows,
     backward_sweeps,
     blocks_of,
     channels_first,
@@ -38,7 +46,7 @@ from portanet.kernels.numpy._windows import (
 )
 from portanet.library import namespace_of
 
-__all__ = ["channel_sums", "conv", "conv_backward_input", "conv_backward_weight"]
+__all__ = ["channel_sums", "conv", "conv_backward", "conv_backward_input", "conv_backward_weight"]
 
 
 def _is_plain(groups: int, *arrays: Any) -> bool:
@@ -52,39 +60,56 @@ def _add_line(rows: Any, values: Any, count: int) -> None:
     np.add(lines, np.concatenate([values] * count), out=lines)
 
 
+def _form_of(x: Any, sweep: Sweep, weight: Any, y: Any) -> Runs | Windows:
+    """The form in which the products of a sweep's windows, which go to y, cost least."""
+    size, channels = x.shape[1:-1], x.shape[-1]
+    bare = math.prod(sweep.kernel) == max(sweep.stride) == 1 and y.flags.c_contiguous  # windows are x as it is
+    return (None if bare else runs_of(size, channels, weight.shape[0], sweep)) or windows_of(size, channels, sweep)
+
+
 def _swept(x: Any, jobs: list[tuple[Sweep, Any, Any]], bias: Any = None) -> None:
     """For each sweep over x (N, *spatial, C), its windows times the weights (O, C, *kernel) into (N, *windows, O)."""
 
-    forms = [windows_of(x.shape[1:-1], x.shape[-1], sweep) for sweep, _, _ in jobs]
-    matrices = [windows.columns(weight) for windows, (_, weight, _) in zip(forms, jobs, strict=True)]
+    forms = [_form_of(x, sweep, weight, y) for sweep, weight, y in jobs]
+    matrices = [form.columns(weight) for form, (_, weight, _) in zip(forms, jobs, strict=True)]
+    cost = sum([math.prod(s.output) * w.size for s, w, _ in jobs]) * x.shape[0]
+    loops = [form.loop(cost, x) if isinstance(form, Runs) else None for form in forms]
 
     def work(blocks: list[Block]) -> None:
-        done: Done = {}
-        for windows, matrix, (sweep, _, y) in zip(forms, matrices, jobs, strict=True):
-            out = matrix.shape[1]
-            done.clear()  # the memory of the sweep before is this one's now
-            for n0, n1, r0, r1 in blocks:
+        for form, loop, matrix, (sweep, _, y) in zip(forms, loops, matrices, jobs, strict=True):
+            done: Done = {}  # the memory of the sweep before is this one's now
+            multiply = loop or (form.multiply if isinstance(form, Runs) else functools.partial(_by_windows, form))
+            for n0, n1, r0, r1 in _joined(blocks, rows) if loop else blocks:
                 r1 = min(r1, sweep.output[0])
-                if r0 >= r1:
-                    continue
-                target = y[n0:n1, r0:r1]
-                parts = windows.take(x, (n0, n1, r0, r1), done)
-                direct = windows.width == sweep.output[-1] and target.flags.c_contiguous
-                width = windows.width if len(sweep.kernel) > 1 else r1 - r0
-                lines = target if direct else space_for("lines", (*target.shape[:-2], width, out), x.dtype)
-                rows = lines.reshape(-1, out)
-                for part, places in parts:
-                    product(part, matrix, rows[places])
-                if bias is not None:
-                    _add_line(rows, bias, width)
-                if not direct:
-                    target[...] = lines[..., : sweep.output[-1], :]
+                if r0 < r1:
+                    multiply(x, (n0, n1, r0, r1), matrix, bias, y, done)
 
     rows = max([sweep.output[0] for sweep, _, _ in jobs])
-    bytes_of_row = max([windows.row for windows in forms]) * x.itemsize
-    cost = sum([math.prod(s.output) * w.size for s, w, _ in jobs]) * x.shape[0]
-    portions = portions_for(cost)
-    each(blocks_of(x.shape[0], rows, bytes_of_row, portions), portions, work)
+    bytes_of_row = max([form.row for form in forms]) * x.itemsize
+    free = all([isinstance(form, Runs) for form in forms])
+    each(blocks_of(x.shape[0], rows, bytes_of_row, portions_for(cost, free)), work)
+
+
+def _joined(blocks: list[Block], rows: int) -> list[Block]:
+    """Neighbouring blocks of whole images, which have so many rows, as one."""
+    return [(blocks[0][0], blocks[-1][1], 0, rows)] if blocks[0][2:] == (0, rows) else blocks
+
+
+def _by_windows(windows: Windows, x: Any, block: Block, matrix: Any, bias: Any, y: Any, done: Done) -> None:
+    """The windows of a block, once they are copied, times the weights as ``matrix`` into y (N, *windows, O)."""
+    n0, n1, r0, r1 = block
+    target, output, out = y[n0:n1, r0:r1], windows.sweep.output, matrix.shape[1]
+    parts = windows.take(x, block, done)
+    direct = windows.width == output[-1] and target.flags.c_contiguous
+    width = windows.width if len(output) > 1 else r1 - r0
+    lines = target if direct else space_for("lines", (*target.shape[:-2], width, out), x.dtype)
+    rows = lines.reshape(-1, out)
+    for part, places in parts:
+        product(part, matrix, rows[places])
+    if bias is not None:
+        _add_line(rows, bias, width)
+    if not direct:
+        target[...] = lines[..., : output[-1], :]
 
 
 def _thin_conv(x: Any, weight: Any, bias: Any, sweep: Sweep) -> Any:
@@ -112,12 +137,12 @@ def _thin_conv(x: Any, weight: Any, bias: Any, sweep: Sweep) -> Any:
             else:
                 np.add(found, added, out=y[n0:n1])
 
-    portions = portions_for(y.size * matrix.shape[1])
-    each(blocks_of(x.shape[0], 1, Planes(x, sweep).bytes_of_image, portions), portions, work)
+    cost = y.size * matrix.shape[1]
+    each(blocks_of(x.shape[0], 1, Planes(x, sweep).bytes_of_image, portions_for(cost)), work)
     return y if first else channels_first(y)
 
 
-def _thin_backward_weight(g: Any, x: Any, sweep: Sweep) -> Any:
+def _thin_backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
     out, given, sums = g.shape[1], channels_last(g), {}
     last = given.flags.c_contiguous
 
@@ -138,13 +163,17 @@ def _thin_backward_weight(g: Any, x: Any, sweep: Sweep) -> Any:
             total = total + np.add.reduce(part, axis=0)
         sums[blocks[0]] = total
 
-    portions = portions_for(g.size * math.prod(sweep.kernel) * x.shape[1])
-    each(blocks_of(x.shape[0], 1, Planes(x, sweep).bytes_of_image, portions), portions, work)
-    total = np.add.reduce([sums[first] for first in sorted(sums)], axis=0)
-    return np.ascontiguousarray(total).reshape(out, x.shape[1], *sweep.kernel)
+    cost = g.size * math.prod(sweep.kernel) * x.shape[1]
+    each(blocks_of(x.shape[0], 1, Planes(x, sweep).bytes_of_image, portions_for(cost)), work)
+    return lambda: np.ascontiguousarray(_total(sums)).reshape(out, x.shape[1], *sweep.kernel)
 
 
-def _shifted_backward_weight(g: Any, x: Any, sweep: Sweep) -> Any:
+def _total(sums: dict[Block, Any]) -> Any:
+    """The sum of what each portion found, in the same order every time."""
+    return np.add.reduce([sums[first] for first in sorted(sums)], axis=0)
+
+
+def _shifted_backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
     """The weights' cotangent where the stride is 1: what a tap sees is the padded array as it lies there, shifted.
 
     The cotangent is laid out in lines of the same length, with zeros where no window is; no window is copied.
@@ -153,8 +182,13 @@ def _shifted_backward_weight(g: Any, x: Any, sweep: Sweep) -> Any:
     shifts = Shifts(data.shape[1:-1], sweep)
     rows = max(64, min(256, 4096 // max(out, channels)))  # short products, which OpenBLAS does without packing
     sums: dict[Block, Any] = {}
+    cost = g.size * math.prod(sweep.kernel) * channels
+    loop = _weights.at_hand(cost, data, given) if len(sweep.kernel) == 2 and min(out, channels) > 1 else None
 
     def work(blocks: list[Block]) -> None:
+        if loop is not None:
+            sums[blocks[0]] = shifts.by_loop(loop, data, given, blocks, rows)
+            return
         images, total = 0, 0.0
         for n0, n1, _, _ in blocks:
             count = n1 - n0
@@ -175,10 +209,11 @@ def _shifted_backward_weight(g: Any, x: Any, sweep: Sweep) -> Any:
             total = total + np.add.reduce(found, axis=len(sweep.kernel))
         sums[blocks[0]] = total
 
-    portions = portions_for(g.size * math.prod(sweep.kernel) * channels)
-    each(blocks_of(x.shape[0], 1, shifts.places * (channels + out) * x.itemsize, portions), portions, work)
-    total = np.add.reduce([sums[first] for first in sorted(sums)], axis=0)
-    return np.ascontiguousarray(np.moveaxis(total, (-2, -1), (0, 1)))
+    each(blocks_of(x.shape[0], 1, shifts.places * (channels + out) * x.itemsize, portions_for(cost, True)), work)
+    return lambda: np.ascontiguousarray(np.moveaxis(_total(sums), (-2, -1), (0, 1)))
+
+
+_weights = Products("_conv_loops", "weights")
 
 
 def conv(x: Any, weight: Any, bias: Any = None, *, stride: Ints, padding: Pairs, dilation: Ints, groups: int) -> Any:
@@ -200,13 +235,13 @@ def conv_backward_input(
     if not _is_plain(groups, g, weight):
         how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         return generic.conv_backward_input(namespace_of(g), g, weight, size=size, **how)
-    dx = np.empty((g.shape[0], *size, weight.shape[1]), g.dtype)
+    sweeps = backward_sweeps(size, weight.shape[2:], stride, padding, dilation)
+    empty = np.zeros if any([sweep is None for _, _, sweep in sweeps]) else np.empty
+    dx = empty((g.shape[0], *size, weight.shape[1]), g.dtype)
     jobs: list[tuple[Sweep, Any, Any]] = []
-    for phase, taps, sweep in backward_sweeps(size, weight.shape[2:], stride, padding, dilation):
+    for phase, taps, sweep in sweeps:
         places = dx[:, *[slice(r, None, s) for r, s in zip(phase, stride, strict=True)]]
-        if sweep is None:
-            places[...] = 0
-        else:
+        if sweep is not None:
             backwards = weight[:, :, *taps][:, :, *[slice(None, None, -1)] * len(size)]
             jobs.append((sweep, backwards.swapaxes(0, 1), places))
     if jobs:
@@ -220,8 +255,12 @@ def conv_backward_weight(
     if not _is_plain(groups, g, x):
         how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         return generic.conv_backward_weight(namespace_of(g), g, x, size=size, **how)
-    output, out = g.shape[2:], g.shape[1]
-    sweep = forward_sweep(size, stride, padding, dilation, output)
+    return _backward_weight(g, x, forward_sweep(size, stride, padding, dilation, g.shape[2:]))()
+
+
+def _backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
+    """What gives the weights' cotangent once the threads are done."""
+    output, out, size, stride = g.shape[2:], g.shape[1], sweep.kernel, sweep.stride
     if is_thin(x.shape[1], size, stride, x.dtype):
         return _thin_backward_weight(g, x, sweep)
     if max(stride) == 1 and min(x.shape[1], out) * x.itemsize >= SHORT:
@@ -249,10 +288,25 @@ def conv_backward_weight(
                 total = found if total is None else np.add(total, found, out=total)
         sums[blocks[0]] = total
 
-    portions = portions_for(g.size * math.prod(size) * x.shape[1])
-    each(blocks_of(x.shape[0], output[0], windows.row * x.itemsize, portions), portions, work)
-    total = np.add.reduce([sums[first] for first in sorted(sums)], axis=0)  # in the same order every time
-    return windows.weights(total)
+    cost = g.size * math.prod(size) * x.shape[1]
+    each(blocks_of(x.shape[0], output[0], windows.row * x.itemsize, portions_for(cost)), work)
+    return lambda: windows.weights(_total(sums))
+
+
+def conv_backward(
+    g: Any, x: Any, weight: Any, *, wanted: tuple[bool, ...], stride: Ints, padding: Pairs, dilation: Ints, groups: int
+) -> tuple[Any, Any, Any]:
+    how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    if not _is_plain(groups, g, x, weight):
+        return generic.conv_backward(namespace_of(g), g, x, weight, wanted=wanted, **how)
+    of_x, finish = None, None
+    much = g.size * math.prod(weight.shape[1:]) >= 2 * PORTION  # else one thread is done before another has begun
+    with threads.together() if much else contextlib.nullcontext():
+        if wanted[0]:
+            of_x = conv_backward_input(g, weight, size=tuple(x.shape[2:]), **how)
+        if wanted[1]:
+            finish = _backward_weight(g, x, forward_sweep(weight.shape[2:], stride, padding, dilation, g.shape[2:]))
+    return of_x, finish() if finish else None, channel_sums(g) if any(wanted[2:]) else None
 
 
 def channel_sums(x: Any) -> Any:

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from portanet import threads
 from portanet.kernels.generic import norm as generic
 from portanet.kernels.numpy._memory import space_for
+from portanet.kernels.numpy._numba import Routine
 from portanet.kernels.numpy._windows import RUN, channels_last
 from portanet.library import namespace_of
 
 __all__ = ["batch_norm", "batch_norm_backward", "channel_moments"]
 
 BLOCK = 1 << 18  # bytes of one array at a time
+PORTION = 1 << 20  # numbers that are worth a thread
+MOST = 8  # portions
+
+_moments, _scaled, _products, _slopes = [
+    Routine("_norm_loops", name) for name in ("moments", "scaled", "products", "slopes")
+]
 
 
 class _Channels:
@@ -37,10 +46,11 @@ class _Channels:
         else:
             self.run = 1
             self.rows, self.length = shape[0], size // shape[0]
-        step = max(1, BLOCK // (self.length * dtype.itemsize))
+        self.step = step = max(1, BLOCK // (self.length * dtype.itemsize))
+        self.portions = max(1, min(MOST, size // PORTION))
         self.cuts = [(i, min(i + step, self.rows)) for i in range(0, self.rows, step)]
+        self.counts = np.asarray([[(b - a) * (self.length // self.count)] for a, b in self.cuts], np.float64)
         self.dtype = dtype
-        self.ones = np.ones(step, dtype)
 
     def view(self, x: Any) -> Any:
         """The whole array as it is cut along its first axis: (rows, run x C) or (N, C, places)."""
@@ -55,18 +65,37 @@ class _Channels:
 
     def sums(self, block: Any) -> Any:
         """The sum over a block, for each channel, in float64."""
-        if self.last:  # BLAS reads memory faster than a reduction does
-            return self._joined(np.matmul(self.ones[: block.shape[0]], block))
+        if self.last:
+            return self._joined(np.add.reduce(block, axis=0))
         return np.add.reduce(np.add.reduce(block, axis=2), axis=0, dtype=np.float64)
 
     def products(self, a: Any, b: Any) -> Any:
         """The sum of the products over two blocks, for each channel, in float64."""
-        if self.last:
-            return self._joined(np.einsum("ij,ij->j", a, b))
-        return np.add.reduce(np.einsum("ijk,ijk->ij", a, b), axis=0, dtype=np.float64)
+        space = np.multiply(a, b, out=space_for("products", a.shape, a.dtype))
+        return self.sums(space)
 
     def _joined(self, line: Any) -> Any:
         return np.add.reduce(line.reshape(self.run, self.count), axis=0, dtype=np.float64)
+
+    def loop(self, routine: Routine, *arrays: Any) -> Callable[..., None] | None:
+        """A compiled loop, where there is one for such arrays."""
+        return routine.at_hand(arrays[0].size, *arrays) if self.last and self.length > 1 else None
+
+    def by_blocks(self, loop: Callable[..., None], *arrays: Any) -> tuple[Any, Any]:
+        """What a loop finds for each block and channel, two numbers; threads take blocks."""
+        found, step = np.empty((2, len(self.cuts), self.count)), self.step
+
+        def work(a: int, b: int) -> None:
+            rows = slice(a * step, b * step)
+            line = space_for("line", (2, self.length), self.dtype)
+            loop(*[x[rows] for x in arrays], step, *found[:, a:b], line)
+
+        threads.spread(work, len(self.cuts), self.portions)
+        return found[0], found[1]
+
+    def by_rows(self, loop: Callable[..., None], arrays: list[Any], lines: list[Any], target: Any) -> None:
+        """A loop over rows of arrays, with lines of numbers for all of them, into ``target``; threads take rows."""
+        threads.spread(lambda a, b: loop(*[x[a:b] for x in arrays], *lines, target[a:b]), self.rows, self.portions)
 
     def alike(self, g: Any, x: Any) -> Any:
         """``g`` in memory as ``x`` is."""
@@ -100,17 +129,21 @@ def channel_moments(x: Any) -> tuple[Any, Any]:
         return generic.channel_moments(namespace_of(x), x)
     how = _channels(x)
     data = how.view(x)
-    total, mean, squares = 0, np.zeros(how.count), np.zeros(how.count)
-    for a, b in how.cuts:
-        block = data[a:b]
-        count = block.size // how.count
-        own = how.sums(block) / count
-        space = np.subtract(block, how.spread(own), out=space_for("centred", block.shape, x.dtype))
-        step = own - mean  # Chan, Golub and LeVeque 1979: the squares about a common mean
-        mean = mean + step * (count / (total + count))
-        squares = squares + how.products(space, space) + step * step * (total * count / (total + count))
-        total += count
-    return mean.astype(x.dtype), (squares / total).astype(x.dtype)
+    loop = how.loop(_moments, x)
+    found = how.by_blocks(loop, data) if loop else tuple(zip(*[_moments_of(how, data[a:b]) for a, b in how.cuts]))
+    own, about = [np.asarray(numbers) for numbers in found]
+    counts = how.counts
+    mean = np.add.reduce(own * counts, axis=0) / how.places
+    away = own - mean  # Chan, Golub and LeVeque 1979: the squares about a common mean
+    squares = np.add.reduce(about + away * away * counts, axis=0)
+    return mean.astype(x.dtype), (squares / how.places).astype(x.dtype)
+
+
+def _moments_of(how: _Channels, block: Any) -> tuple[Any, Any]:
+    """Of a block: the mean of each channel, and the sum of squares about it."""
+    own = how.sums(block) / (block.size // how.count)
+    space = np.subtract(block, how.spread(own), out=space_for("centred", block.shape, block.dtype))
+    return own, how.products(space, space)
 
 
 def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, *, eps: float, own: bool) -> Any:
@@ -123,6 +156,10 @@ def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, *, eps:
     how, y = _channels(x), np.empty_like(x)
     data, target = how.view(x), how.view(y)
     scales, shifts = how.spread(scale), how.spread(shift)
+    loop = how.loop(_scaled, x)
+    if loop is not None:
+        how.by_rows(loop, [data], [scales, shifts], target)
+        return y
     for a, b in how.cuts:
         block = np.multiply(data[a:b], scales, out=target[a:b])
         np.add(block, shifts, out=block)
@@ -138,12 +175,16 @@ def batch_norm_backward(
     how = _channels(x)
     dx = np.empty_like(x)
     data, given, target = how.view(x), how.view(how.alike(g, x)), how.view(dx)
-    of_weight, of_bias = np.zeros((2, how.count))
-    for a, b in how.cuts:
-        of_block = how.sums(given[a:b])
-        of_bias += of_block
-        # Of g (x - mean); the mean is taken off in float64, where nothing that x still holds is lost.
-        of_weight += how.products(data[a:b], given[a:b]) - mean * of_block
+    loop = how.loop(_products, x)
+    found = (
+        how.by_blocks(loop, given, data)
+        if loop
+        else tuple(zip(*[(how.sums(given[a:b]), how.products(data[a:b], given[a:b])) for a, b in how.cuts]))
+    )
+    of_blocks, both = [np.asarray(numbers) for numbers in found]
+    of_bias = np.add.reduce(of_blocks, axis=0)
+    # Of g (x - mean); the mean is taken off in float64, where nothing that x still holds is lost.
+    of_weight = np.add.reduce(both - mean * of_blocks, axis=0)
     scale = 1 / np.sqrt(variance.astype(np.float64) + eps)
     of_weight *= scale
     # dx = scale weight (g - of_bias / n - z of_weight / n) with z = (x - mean) scale, as factors of g and x
@@ -151,6 +192,10 @@ def batch_norm_backward(
     factors = how.spread(factor)
     slope = -factor * scale * of_weight / how.places
     slopes, rest = how.spread(slope), how.spread(-factor * of_bias / how.places - slope * mean)
+    loop = how.loop(_slopes, x) if own else None
+    if loop is not None:
+        how.by_rows(loop, [given, data], [factors, slopes, rest], target)
+        return dx, of_weight.astype(x.dtype), of_bias.astype(x.dtype)
     for a, b in how.cuts:
         block = np.multiply(given[a:b], factors, out=target[a:b])
         if own:

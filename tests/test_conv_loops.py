@@ -1,0 +1,103 @@
+"""Convolutions and batch norm by compiled loops: the same bits as without Numba, in any number of threads."""
+
+from __future__ import annotations
+
+import numpy
+import pytest
+from threadpoolctl import threadpool_limits
+
+from portanet import threads
+from portanet.kernels.numpy import _numba, _runs, _windows, convolution, norm
+
+numba = pytest.importorskip("numba")
+
+
+def by_both_ways(monkeypatch, work):
+    """What the work gives without compiled loops, and with them in one thread and in two."""
+    monkeypatch.setattr(_numba, "SHORT", 0)
+    found = []
+    for patience, count in ((1 << 60, 1), (0, 1), (0, 2)):
+        monkeypatch.setattr(_numba, "PATIENCE", patience)
+        with threadpool_limits(count, user_api="blas"):
+            found.append(work())
+    return found
+
+
+def assert_same_bits(found):
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            numpy.testing.assert_array_equal(one, two)
+
+
+def in_memory(x, last):
+    """(N, C, ...) with the channels last in memory, or first."""
+    return convolution.channels_first(numpy.ascontiguousarray(convolution.channels_last(x))) if last else x
+
+
+@pytest.mark.parametrize("block", [300, 1 << 20])
+@pytest.mark.parametrize("seed", range(40))
+def test_convolutions_have_the_same_bits(seed, block, monkeypatch):
+    monkeypatch.setattr(_windows, "BLOCK", block)
+    monkeypatch.setattr(_windows, "FREE_PORTION", 1e4)
+    monkeypatch.setattr(_runs, "LEAST_CHANNELS", 2)
+    rng = numpy.random.default_rng(seed)
+    kernel, stride = rng.integers(1, 5, 2), tuple(rng.integers(1, 4, 2).tolist())
+    padding = tuple([(int(a), int(b)) for a, b in rng.integers(0, 3, (2, 2))])
+    size = kernel * 2 + rng.integers(0, 14, 2)
+    images, channels, out = rng.integers(1, 6), rng.integers(16, 40), rng.integers(2, 40)
+    how = {"stride": stride, "padding": padding, "dilation": (int(rng.integers(1, 3)), 1), "groups": 1}
+
+    def drawn(*shape):
+        return rng.normal(size=shape).astype("float32")
+
+    x, w = in_memory(drawn(images, channels, *size), rng.integers(2)), drawn(out, channels, *kernel)
+    bias = drawn(out) if rng.integers(2) else None
+    y = convolution.conv(x, w, bias, **how)
+    g = in_memory(drawn(*y.shape), rng.integers(2))
+    assert_same_bits(
+        by_both_ways(
+            monkeypatch,
+            lambda: (
+                convolution.conv(x, w, bias, **how),
+                *convolution.conv_backward(g, x, w, wanted=(True,) * 3, **how),
+            ),
+        )
+    )
+
+
+@pytest.mark.parametrize("block", [1 << 12, 1 << 18])
+@pytest.mark.parametrize("shape", [(8, 16, 32, 32), (3, 5, 7, 9), (4, 64, 3, 1), (7, 1, 5, 5), (33, 20)], ids=str)
+def test_batch_norms_have_the_same_bits(shape, block, monkeypatch):
+    monkeypatch.setattr(norm, "BLOCK", block)
+    monkeypatch.setattr(norm, "PORTION", 1 << 10)
+    norm._of_shape.cache_clear()
+    rng = numpy.random.default_rng(1)
+    x, g = [in_memory((3 + rng.normal(size=shape)).astype("float32"), True) for _ in range(2)]
+    weight, bias = rng.normal(size=(2, shape[1])).astype("float32")
+
+    def work():
+        mean, variance = norm.channel_moments(x)
+        y = norm.batch_norm(x, weight, bias, mean, variance, eps=1e-5, own=True)
+        return (mean, variance, y, *norm.batch_norm_backward(g, x, weight, mean, variance, eps=1e-5, own=True))
+
+    try:
+        assert_same_bits(by_both_ways(monkeypatch, work))
+    finally:
+        norm._of_shape.cache_clear()  # blocks of this size are no others' business
+
+
+def test_loops_are_used_where_numpys_own_blas_has_the_product(monkeypatch):
+    monkeypatch.setattr(_numba, "PATIENCE", 0)
+    x = numpy.zeros((1, 1), "float32")
+    routine = _numba.Products("_conv_loops", "multiply")
+    assert (routine.at_hand(1e9, x) is None) is (_numba._product_at() == 0)
+    assert routine.at_hand(1e9, x.astype("float64")) is None
+    monkeypatch.setattr(_numba, "_product_at", lambda: 0)
+    assert routine.at_hand(1e9, x) is None
+
+
+def test_a_thread_that_watches_comes_back_when_something_has_come_or_after_a_while():
+    _numba._wakeful()
+    bell = numpy.zeros(1, numpy.int64)
+    assert threads._watch(bell, 1)
+    assert not threads._watch(bell, 0)
