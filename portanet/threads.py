@@ -80,6 +80,47 @@ def run(tasks: Sequence[Callable[[], Any]]) -> None:
         crew.free.release()
 
 
+def run_in_turn(*phases: Sequence[Callable[[], Any]]) -> None:
+    """`run` the tasks of all phases, where those of a phase begin when all of the one before are done.
+
+    This wakes threads once, not once a phase. Tasks are begun in order, so whoever waits, waits for tasks at work.
+    """
+    tasks: list[Callable[[], Any]] = []
+    before: _Phase | None = None
+    for phase in phases:
+        if not phase:
+            continue
+        here = _Phase(len(phase))
+        tasks += [functools.partial(here.do, task, before) for task in phase]
+        before = here
+    run(tasks)
+
+
+class _Phase:
+    """How many of some tasks are not done yet."""
+
+    def __init__(self, count: int) -> None:
+        self.left, self.failed = count, False
+        self.turn, self.over = threading.Lock(), threading.Event()
+
+    def do(self, task: Callable[[], Any], before: _Phase | None) -> None:
+        """Do one of them when all ``before`` are done; nothing where one of these failed."""
+        try:
+            if before is not None:
+                before.over.wait()
+                self.failed |= before.failed
+            if not self.failed:
+                task()
+        except BaseException:
+            self.failed = True
+            raise
+        finally:
+            with self.turn:
+                self.left -= 1
+                if self.left == 0:
+                    self.over.set()
+
+
 @functools.cache
 def blas() -> Any:
     """NumPy's BLAS as threadpoolctl finds it, or None where there is no such thing (then no thread is started)."""

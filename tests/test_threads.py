@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -148,3 +149,29 @@ def test_work_for_later_is_done_at_once_unless_there_is_an_end_to_wait_for():
     assert sorted(done) == [(0, 2), (0, 3), (2, 4)]  # what had been given is done all the same
     threads.spread_later(lambda *stretch: done.append(stretch), 1, 1)
     assert done[-1] == (0, 1)
+
+
+@pytest.mark.parametrize("count", (1, 2))
+def test_a_phase_begins_when_the_one_before_is_done(count):
+    done: list[int] = []
+
+    def task(phase: int, wait: float) -> None:
+        time.sleep(wait)
+        done.append(phase)
+
+    phases = [[functools.partial(task, phase, 0.01 * (i == 0)) for i in range(3)] for phase in range(4)]
+    with threadpool_limits(count, user_api="blas"):
+        threads.run_in_turn(*phases[:2], [], *phases[2:])
+    assert done == sorted(done) and len(done) == 12
+
+
+@pytest.mark.parametrize("count", (1, 2))
+def test_after_a_phase_that_failed_no_other_begins(count):
+    done: list[int] = []
+
+    def fail() -> None:
+        raise ValueError("this task")
+
+    with threadpool_limits(count, user_api="blas"), pytest.raises(ValueError, match="this task"):
+        threads.run_in_turn([fail, lambda: time.sleep(0.01)], [lambda: done.append(1)] * 4)
+    assert done == []

@@ -15,9 +15,28 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from portanet import threads
+
 PATIENCE = 1 << 26  # numbers that a loop's work is done on without it before it is compiled: some tenths of a second
 MULTIPLICATIONS = 64  # that take as long as what is done on a number
 SHORT = 1 << 10  # numbers: up to so many NumPy's own calls cost no more than the call of a compiled loop
+
+
+class Late:
+    """A function that is compiled when about as long has been spent without it as that takes."""
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self.function = function
+        self.done = 0  # on how many numbers the work was done without it
+
+    def after(self, size: int) -> Callable[..., None] | None:
+        """The compiled function for work on so many numbers, or None: then it is done without it."""
+        if not is_at_hand():
+            return None
+        if self.done < PATIENCE:
+            self.done += size
+            return None
+        return compiled(self.function)
 
 
 class Loop:
@@ -27,8 +46,7 @@ class Loop:
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
-        self.function = function
-        self.done = 0  # on how many numbers the work was done without it
+        self.late = Late(function)
 
     def over(self, arrays: list[Any], numbers: list[float | None]) -> bool:
         """Do it in place, on arrays of one size (the first is none that may be missing); returns whether it was done."""
@@ -40,15 +58,12 @@ class Loop:
     def bound(self, arrays: list[Any], numbers: list[float | None]) -> Callable[[], Any] | None:
         """What does `over` of these, as often as it is called; None where, or as long as, it is not for Numba to do."""
         first = arrays[0]
-        if first.size <= SHORT or not is_at_hand():
-            return None
-        if self.done < PATIENCE:
-            self.done += first.size
+        if first.size <= SHORT:
             return None
         given = [x for x in arrays if x is not None]
         if first.dtype.char not in "fd" or not all([x.flags.carray and x.dtype == first.dtype for x in given]):
             return None
-        loop = compiled(self.function)
+        loop = self.late.after(first.size)
         if loop is None:
             return None
         flat = [None if x is None else x.reshape(-1) for x in arrays]

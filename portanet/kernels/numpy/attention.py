@@ -1,6 +1,7 @@
 """Attention in blocks that stay in the cache: keys along the rows, so that each sum over keys adds whole rows.
 
-Blocks of queries see only the keys they may where attention is causal. Large batches are spread over threads.
+Blocks of queries see only the keys they may where attention is causal. Large batches are spread over threads. Packed
+queries, keys and values without a mask go through loops that Numba compiles, to the same bits; see `_attention_loops`.
 """
 
 from __future__ import annotations
@@ -8,17 +9,20 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from portanet import threads
+from portanet.kernels.numpy import _attention_loops
+from portanet.kernels.numpy._loops import loop_of
+from portanet.kernels.numpy._numba import Late
 
 _QUERIES = 64  # in a block, where attention is causal
 _CACHED = 1 << 17  # numbers in the blocks of scores that are computed together
 _MODERATE = 60.0  # e to this power, times any number of keys, is far from overflow in float32
-_PORTION = 1 << 29  # multiplications that are worth a thread
+_PORTION = 1 << 24  # multiplications that are worth a thread
 
 
 def _in_single(kernel: Callable[..., tuple[Any, ...]]) -> Callable[..., tuple[Any, ...]]:
@@ -104,9 +108,11 @@ def packed_attention(
     through: bool = False,
 ) -> tuple[Any, Any]:
     batch, length, width = x.shape
+    out, logs = np.empty((batch, length, width // 3), x.dtype), np.empty((batch, heads, length), x.dtype)
+    if mask is None and keep is None and _packed_forward(x, out, logs, heads, causal, scale):
+        return out, logs
     q, k, v = _heads(x, heads)
     _, q, k, v, mask, keep = _with_four_axes(q, k, v, mask, keep)
-    out, logs = np.empty((batch, length, width // 3), x.dtype), np.empty((batch, heads, length), x.dtype)
     _forward(q, k, v, mask, keep, _apart(out, heads), logs, causal, scale)
     return out, logs
 
@@ -126,15 +132,76 @@ def packed_attention_backward(
     through: bool = False,
 ) -> tuple[Any, Any]:
     batch, length, _ = x.shape
-    q, k, v = _heads(x, heads)
-    _, q, k, v, mask, keep = _with_four_axes(q, k, v, mask, keep)
     gout = np.zeros_like(out) if g[0] is None else g[0]
     gx = np.empty(x.shape, x.dtype)
+    if (
+        mask is None
+        and keep is None
+        and g[1] is None
+        and _packed_backward(gout, out, logs, x, gx, heads, causal, scale)
+    ):
+        return gx, None
+    q, k, v = _heads(x, heads)
+    _, q, k, v, mask, keep = _with_four_axes(q, k, v, mask, keep)
     gmask = np.zeros((batch, heads, length, length), x.dtype) if through else None
     gq, gk, gv = _heads(gx, heads)
     gout, out = _apart(gout, heads), _apart(out, heads)
     _backward(gout, g[1], out, logs, q, k, v, mask, keep, gq, gk, gv, gmask, causal, scale)
     return gx, gmask
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Compiled loops, for queries, keys and values in one array and no mask.
+
+
+_forward_loops, _backward_loops = Late(_attention_loops.forward), Late(_attention_loops.backward)
+
+
+def _compiled(loops: Late, names: Sequence[Any], heads: int, x: Any, *others: Any) -> Callable[..., None] | None:
+    """``loops`` with NumPy's own loops as its first arguments; None where NumPy's calls must do."""
+    types = x.dtype.char
+    if types not in "fd" or not x.size or not all([one.dtype == x.dtype and one.flags.carray for one in (x, *others)]):
+        return None
+    own = [loop_of(name, f"{types * name.nin}->{types}") for name in names]
+    batch, length, _ = x.shape
+    run = None if None in own else loops.after(batch * heads * length * length)
+    return None if run is None else functools.partial(run, *own)
+
+
+def _packed_forward(x: Any, out: Any, logs: Any, heads: int, causal: bool, scale: float) -> bool:
+    """Fill ``out`` and ``logs``; returns whether it was done."""
+    run = _compiled(_forward_loops, (np.matmul, np.exp, np.log, np.maximum), heads, x, out, logs)
+    if run is None:
+        return False
+    batch, length, width = x.shape
+    each, failed = width // 3 // heads, np.zeros(1, np.bool_)
+    arrays = (x.reshape(batch, length, 3, heads, each), out.reshape(batch, length, heads, each), logs)
+    how = (
+        np.array(_blocks(length, length, causal)),
+        causal,
+        x.dtype.type(scale),
+        _MODERATE,
+        math.exp(-_MODERATE),
+        failed,
+    )
+    threads.spread(functools.partial(run, *arrays, *how), batch, batch * length * length * width // 3 // _PORTION)
+    return not failed[0]
+
+
+def _packed_backward(
+    gout: Any, out: Any, logs: Any, x: Any, gx: Any, heads: int, causal: bool, scale: float
+) -> bool:  # fmt: skip
+    """Fill ``gx``; returns whether it was done."""
+    run = _compiled(_backward_loops, (np.matmul, np.exp), heads, x, gout, out, logs)
+    if run is None:
+        return False
+    batch, length, width = x.shape
+    each = width // 3 // heads
+    narrow, wide = (batch, length, heads, each), (batch, length, 3, heads, each)
+    arrays = (gout.reshape(narrow), out.reshape(narrow), logs, x.reshape(wide), gx.reshape(wide))
+    how = (np.array(_blocks(length, length, causal)[::-1]), causal, x.dtype.type(scale))
+    threads.spread(functools.partial(run, *arrays, *how), batch, 2 * batch * length * length * width // 3 // _PORTION)
+    return True
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -289,7 +356,7 @@ def _backward(
             one[...] = 0
         return
     block = max([(last - first) * seen for first, last, seen in blocks])
-    level = np.matmul(np.multiply(gout, out), np.ones(v.shape[3], q.dtype))  # (N, heads, L)
+    level = np.matmul(np.multiply(gout, out, order="C"), np.ones(v.shape[3], q.dtype))  # (N, heads, L)
     if glogs is not None:
         level = level - glogs
     factor = q.dtype.type(scale)

@@ -1,17 +1,40 @@
-"""Layer normalisation in blocks of rows that stay in the cache; sums along the rows are products with a vector."""
+"""Layer normalisation in blocks of rows that stay in the cache; sums along the rows are products with a vector.
+
+What lies between the products is NumPy's calls or, to the same bits, loops that Numba compiles; see `_layer_norm_loops`.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from portanet import threads
 from portanet.kernels.generic.layer_norm import layer_norm as defined
 from portanet.kernels.generic.layer_norm import layer_norm_backward as defined_backward
+from portanet.kernels.numpy import _layer_norm_loops
+from portanet.kernels.numpy._loops import loop_of
+from portanet.kernels.numpy._numba import Late
 from portanet.library import namespace_of
 
 _BLOCK = 1 << 15  # numbers
+_PORTION = 1 << 19  # numbers that are worth a thread, where the loops are compiled
+_forward_loops, _backward_loops = Late(_layer_norm_loops.forward), Late(_layer_norm_loops.backward)
+
+
+def _compiled(loops: Late, x: Any, *others: Any) -> Callable[..., None] | None:
+    """``loops`` as a function of their arrays, then rows in a block, and which rows; None where NumPy's calls must do."""
+    types = x.dtype.char
+    if types not in "fd" or not all(
+        [one is None or (one.dtype == x.dtype and one.flags.carray) for one in (x, *others)]
+    ):
+        return None
+    product, squares = loop_of(np.matmul, f"{types}{types}->{types}"), loop_of(np.vecdot, f"{types}{types}->{types}")
+    run = None if product is None or squares is None else loops.after(x.size)
+    return None if run is None else functools.partial(run, product, squares)
 
 
 def _blocks(rows: int, width: int) -> list[slice]:
@@ -43,8 +66,14 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, axes: int, eps: 
     data, y = x.reshape(-1, width), np.empty(x.shape, x.dtype)
     target = y.reshape(-1, width)
     most = min(data.shape[0], max(1, _BLOCK // width))
-    weights, biases = _tiled(weight, width, most), _tiled(bias, width, most)
     mean_of = np.full(width, 1 / width, x.dtype)
+    run = None if weight is None and bias is not None else _compiled(_forward_loops, x, weight, bias)
+    if run is not None:
+        flat = [None if one is None else one.reshape(width) for one in (weight, bias)]
+        work = functools.partial(run, data, target, *flat, mean_of, x.dtype.type(eps), most)
+        threads.spread(work, len(data), x.size // _PORTION, step=most)
+        return y
+    weights, biases = _tiled(weight, width, most), _tiled(bias, width, most)
 
     for rows in _blocks(data.shape[0], width):
         centred, scale = _centred(data[rows], mean_of, eps)
@@ -65,10 +94,20 @@ def layer_norm_backward(g: Any, x: Any, weight: Any = None, *, axes: int, eps: f
     target = gx.reshape(-1, width)
     mean_of = np.full(width, 1 / width, x.dtype)
     most = min(data.shape[0], max(1, _BLOCK // width))
-    weights = _tiled(weight, width, most)
     weighted_mean_of = mean_of if weight is None else weight.reshape(width) * mean_of
     ones = np.ones(most, x.dtype)
     of_weight, of_bias = np.zeros((2, width), x.dtype)
+    run = _compiled(_backward_loops, x, g, weight)
+    if run is not None:
+        sums = np.empty((2, -(-len(data) // most), width), x.dtype)
+        flat = None if weight is None else weight.reshape(width)
+        work = functools.partial(run, given, data, target, flat, mean_of, weighted_mean_of, ones, *sums)
+        threads.spread(functools.partial(work, x.dtype.type(eps), most), len(data), x.size // _PORTION, step=most)
+        for total, parts in zip((of_weight, of_bias), sums, strict=True):
+            for part in parts:
+                total += part
+        return gx, of_weight.reshape(shape), of_bias.reshape(shape)
+    weights = _tiled(weight, width, most)
     for rows in _blocks(data.shape[0], width):
         centred, scale = _centred(data[rows], mean_of, eps)
         here, block = given[rows], target[rows]

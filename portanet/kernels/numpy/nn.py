@@ -3,38 +3,126 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from portanet import threads
 from portanet.kernels.generic import nn as generic
+from portanet.kernels.numpy.arrays import layout
 from portanet.library import namespace_of
+from portanet.plan.recorded import whole
+
+_LARGE = 1 << 20  # numbers from which on a thread is worth to be woken for half of them
 
 
 def relu(x: Any) -> Any:
-    return np.maximum(x, 0)
+    return _large_relu(x) if x.size >= _LARGE and layout(x) is None else np.maximum(x, 0)
+
+
+@whole
+def _large_relu(x: Any) -> Any:
+    y = np.empty(x.shape, x.dtype)
+    rows, target = x.reshape(-1), y.reshape(-1)
+    threads.spread(lambda i, j: np.maximum(rows[i:j], 0, out=target[i:j]), x.size, 2 * x.size // _LARGE, step=16)
+    return y
 
 
 def relu_backward(g: Any, y: Any) -> Any:
     # y is positive, 0 or nan. A product is ten times as fast as a choice, whose branches no processor foresees.
-    return np.multiply(g, np.not_equal(y, 0))
+    large = y.size >= _LARGE and layout(g) is None and layout(y) is None and g.dtype == y.dtype
+    return _large_relu_backward(g, y) if large else np.multiply(g, np.not_equal(y, 0))
+
+
+@whole
+def _large_relu_backward(g: Any, y: Any) -> Any:
+    gx = np.empty(y.shape, y.dtype)
+    given, result, target = g.reshape(-1), y.reshape(-1), gx.reshape(-1)
+
+    def work(first: int, last: int) -> None:
+        np.multiply(given[first:last], np.not_equal(result[first:last], 0), out=target[first:last])
+
+    threads.spread(work, y.size, 2 * y.size // _LARGE, step=16)
+    return gx
+
+
+_TALL = 1024  # rows from which on a product is cut into portions of rows, each a task of ours
+
+
+def _is_tall(rows: Any, weight: Any) -> bool:
+    """Whether a product is to be spread over our own threads and not over BLAS's.
+
+    Sequences and images have many rows, and between their products other work is spread. BLAS's threads look for more
+    work long after a product, on the cores that our own would use; so they are better left asleep.
+    """
+    return rows.ndim == 2 and len(rows) >= _TALL and rows.dtype == weight.dtype and rows.dtype.char in "fd"
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     # All axes but the last as one: one large product is faster than many small ones.
     rows = x.reshape(-1, x.shape[-1]) if x.ndim > 2 and x.shape[-1] else x
-    y = np.dot(rows, weight.T) if rows.ndim == 2 else np.matmul(rows, weight.T)
-    if bias is not None:
-        y += bias  # into the array just made: half the memory traffic
+    if _is_tall(rows, weight):
+        y = _tall(rows, weight.T, bias)
+    else:
+        y = np.dot(rows, weight.T) if rows.ndim == 2 else np.matmul(rows, weight.T)
+        if bias is not None:
+            y += bias  # into the array just made: half the memory traffic
     return y if y.ndim == x.ndim else y.reshape(*x.shape[:-1], y.shape[-1])
 
 
+@whole
+def _tall(x: Any, weight: Any, bias: Any) -> Any:
+    """x W + b by portions of rows, each with its bias while it is in the cache."""
+    y = np.empty((x.shape[0], weight.shape[1]), x.dtype)
+    bias = None if bias is None else bias.astype(x.dtype, copy=False)
+
+    def work(first: int, last: int) -> None:
+        part = np.dot(x[first:last], weight, out=y[first:last])
+        if bias is not None:
+            np.add(part, bias, out=part)
+
+    threads.spread(work, len(x), len(x) // (_TALL // 2))
+    return y
+
+
 def linear_backward(g: Any, x: Any, weight: Any, *, wanted: tuple[bool, ...]) -> tuple[Any, Any, Any]:
+    if x.ndim > 2 and x.size and weight.size:
+        rows, given = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
+        of_x, of_weight, of_bias = linear_backward(rows, given, weight, wanted=wanted)
+        return None if of_x is None else of_x.reshape(x.shape), of_weight, of_bias
     if x.ndim != 2 or g.size == 0:
         return generic.linear_backward(namespace_of(g), g, x, weight, wanted=wanted)
+    if _is_tall(g, weight) and x.dtype == g.dtype:
+        return _tall_backward(g, x, weight, wanted)
     of_x = np.dot(g, weight) if wanted[0] else None
     of_weight = np.dot(g.T, x) if wanted[1] else None
     return of_x, of_weight, column_sums(g) if wanted[-1] and len(wanted) == 3 else None
+
+
+@whole
+def _tall_backward(g: Any, x: Any, weight: Any, wanted: tuple[bool, ...]) -> tuple[Any, Any, Any]:
+    found: list[Any] = [None, None, None]
+    tasks: list[Callable[[], Any]] = []
+    if wanted[0]:
+        of_x = found[0] = np.empty(x.shape, g.dtype)
+        for first, last in threads.cut(len(g), len(g) // (_TALL // 2)):
+            tasks.append(functools.partial(np.dot, g[first:last], weight, out=of_x[first:last]))
+    parts: list[Any] = []
+    if wanted[1]:
+        stretches = threads.cut(len(g), len(g) // _TALL)
+        parts = list(np.empty((len(stretches), *weight.shape), g.dtype))
+        for part, (first, last) in zip(parts, stretches, strict=True):
+            tasks.append(functools.partial(np.dot, g[first:last].T, x[first:last], out=part))
+    if len(wanted) == 3 and wanted[2]:
+        of_bias = found[2] = np.empty(weight.shape[0], g.dtype)
+        tasks.append(lambda: np.copyto(of_bias, column_sums(g)))
+    threads.run(tasks)
+    if parts:
+        found[1] = parts[0]  # always the same sums, with any number of threads
+        for part in parts[1:]:
+            found[1] += part
+    return found[0], found[1], found[2]
 
 
 @functools.lru_cache(maxsize=32)
