@@ -15,6 +15,7 @@ SHORT = 0.03  # seconds: what is shorter gets one call at the start of a turn th
 LONG = 0.7  # seconds: turns that take longer are taken three times
 REST = 0.06  # seconds: after so long the threads of OpenBLAS (26 ms at 2.6 GHz), OpenMP and XLA have gone to sleep
 MOST = 400  # turns
+WARM = 60, 4.0  # calls of a contender before it is timed, and seconds after which there are no more of them
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,16 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
         return values[0], values[0], values[0]
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return low, middle, high
+
+
+def warm_up(function: Callable[[], Any]) -> None:
+    """Call a function as often as it takes until what is compiled along the way has been."""
+    calls, seconds = WARM
+    started = time.perf_counter()
+    for _ in range(calls):
+        function()
+        if time.perf_counter() - started > seconds:
+            break
 
 
 def alternate(

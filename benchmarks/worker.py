@@ -58,6 +58,8 @@ def measure(workload: Any, task: Task) -> None:
     if isinstance(workload, workloads.Measured):
         asked(workload, steps, pairs)
         return
+    for step in [] if task.small else steps.values():
+        timing.warm_up(step)
     for subject, against in pairs:
         two, least = [steps[subject], steps[against]], 3 if task.small else 7
         turns = timing.alternate(two, task.seconds, least, rest=timing.rest_for(task.threads))

@@ -50,6 +50,15 @@ def test_the_functions_take_turns(monkeypatch):
     assert order[-8:] == ["a", "b"] * 4
 
 
+def test_a_function_is_warmed_up_by_so_many_calls_or_for_so_long(monkeypatch):
+    called: list[int] = []
+    timing.warm_up(lambda: called.append(1))
+    assert len(called) == timing.WARM[0]
+    monkeypatch.setattr(timing, "WARM", (10**9, 0.01))
+    timing.warm_up(lambda: called.append(1))
+    assert 60 < len(called) < 10**9
+
+
 def test_short_functions_are_called_often_enough_to_be_timed():
     calls = [0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from benchmarks import workloads
+from benchmarks import timing, workloads
 from benchmarks.goals import GOALS
 from benchmarks.report.blocks import Block, Heading, Items, Paragraph, Table
 from benchmarks.report.growth import growth
@@ -66,7 +66,9 @@ def introduction(findings: dict[str, Any]) -> list[Block]:
             f"Measured by `{findings['command']}` in {findings['seconds'] / 60:.0f} minutes. Two contenders are timed in "
             "turn, A B A B ..., in one process; each turn gives the ratio of neighbours, and the tables show the median of "
             "these ratios. Before they are timed, all contenders compute three steps from the same weights on the same "
-            "batch; one whose losses differ is left out. All have the same number of threads: a process that is kept to "
+            "batch; one whose losses differ is left out. Then each makes up to "
+            f"{timing.WARM[0]} steps that do not count, in {timing.WARM[1]:.0f} s at the most, by when has been compiled what "
+            "compiles itself along the way. All have the same number of threads: a process that is kept to "
             "one core for one thread, and one with every core. Between turns with several threads there is a rest, until "
             "the other library's threads have given up looking for more work on the cores that both need."
         ),

@@ -21,7 +21,7 @@ from portanet.kernels.numpy._numba import Late
 from portanet.library import namespace_of
 
 _BLOCK = 1 << 15  # numbers
-_PORTION = 1 << 19  # numbers that are worth a thread, where the loops are compiled
+_PORTION = 1 << 17  # numbers that are worth a thread, where the loops are compiled
 _forward_loops, _backward_loops = Late(_layer_norm_loops.forward), Late(_layer_norm_loops.backward)
 
 
