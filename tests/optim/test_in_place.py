@@ -165,7 +165,7 @@ def test_an_update_made_ready_does_as_often_as_it_is_called_what_the_step_in_pla
     monkeypatch.setattr(_numba, "PATIENCE", 3 * size)
     monkeypatch.setattr(_numba, "SHORT", 10)
     monkeypatch.setattr(in_place, "FEW", 8)
-    monkeypatch.setattr(in_place._sgd, "done", 0)
+    monkeypatch.setattr(in_place._sgd.late, "done", 0)
     name, options = case
     rng = numpy.random.default_rng(3)
     p, g, b = [rng.normal(size=size).astype("float32") for _ in range(3)]
