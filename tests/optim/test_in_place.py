@@ -43,8 +43,9 @@ def without_numba(monkeypatch):
 
 
 def with_numba(monkeypatch):
-    """Every step by a compiled loop."""
+    """Every step by a compiled loop, Adam's in many portions."""
     pytest.importorskip("numba")
+    monkeypatch.setattr(in_place._adam, "portion", 1 << 12)
     for name, value in {"PATIENCE": 0, "SHORT": 0}.items():
         monkeypatch.setattr(_numba, name, value)
 

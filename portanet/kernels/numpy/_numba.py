@@ -43,10 +43,12 @@ class Loop:
     """A function of arrays with one axis, and numbers after them, that loops over all elements.
 
     ``None`` in place of an array or a number is another function to Numba, without the lines that ask for it.
+    ``portion`` numbers are worth a thread; without it, no number of them is.
     """
 
-    def __init__(self, function: Callable[..., None]) -> None:
+    def __init__(self, function: Callable[..., None], portion: int | None = None) -> None:
         self.late = Late(function)
+        self.portion = portion
 
     def over(self, arrays: list[Any], numbers: list[float | None]) -> bool:
         """Do it in place, on arrays of one size (the first is none that may be missing); returns whether it was done."""
@@ -68,9 +70,14 @@ class Loop:
             return None
         flat = [None if x is None else x.reshape(-1) for x in arrays]
         own = [None if number is None else first.dtype.type(number) for number in numbers]  # as NumPy takes them
-        # By one thread: so little is computed on each number that one core keeps the memory busy, and the threads of BLAS
-        # still look for more work on the others.
-        return functools.partial(loop, *flat, *own)
+        portions = 1 if self.portion is None else first.size // self.portion
+        if portions < 2:
+            return functools.partial(loop, *flat, *own)
+
+        def work(i: int, j: int) -> None:
+            loop(*[None if x is None else x[i:j] for x in flat], *own)
+
+        return functools.partial(threads.spread, work, first.size, portions, step=16)
 
 
 class Routine:

@@ -85,7 +85,7 @@ def sgd_update_ready(
     return _Ready(_sgd, arrays, [lr, sign, weight_decay or None, *numbers], update)
 
 
-@Loop
+@Loop  # by one thread: one core keeps the memory busy with so little to do, and BLAS's threads may still be awake
 def _sgd(p: Any, g: Any, b: Any, lr: Any, sign: Any, decay: Any, kept: Any, share: Any, ahead: Any) -> None:
     for i in range(p.size):
         d = g[i]
@@ -150,7 +150,7 @@ def adam_update_(
     return True
 
 
-@Loop
+@functools.partial(Loop, portion=1 << 18)
 def _adam(
     p: Any, g: Any, m: Any, v: Any, u: Any,
     beta1: Any, rest1: Any, beta2: Any, rest2: Any, rate: Any, floor: Any, sign: Any, shrink: Any, decay: Any,
