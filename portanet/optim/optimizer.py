@@ -26,6 +26,7 @@ from portanet.optim.state import (
 )
 from portanet.plan.recorder import Refused, active, refuse_while_recording, restructured
 from portanet.tensor import Tensor
+from portanet.threads import together
 
 __all__ = ["Optimizer"]
 
@@ -228,8 +229,9 @@ class Optimizer:
                     state = self.state.get(p, _NOTHING)
                     self._require_agreement(p._raw, g._raw, state)
                     work.append((p, g, state, options))
-        for p, g, state, options in advance_at_once(self, work):
-            self._advance(p, g._raw, state, options)
+        with together():
+            for p, g, state, options in advance_at_once(self, work):
+                self._advance(p, g._raw, state, options)
         self.step_called = True
 
     def _advance(self, p: Tensor, g: Any, state: State, options: dict[str, Any]) -> None:

@@ -77,7 +77,7 @@ class Loop:
         def work(i: int, j: int) -> None:
             loop(*[None if x is None else x[i:j] for x in flat], *own)
 
-        return functools.partial(threads.spread, work, first.size, portions, step=16)
+        return functools.partial(threads.spread_later, work, first.size, portions, step=16)
 
 
 class Routine:
