@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 from portanet import threads
 from portanet.kernels.numpy import _numba, _runs, _windows, convolution, norm
 
-numba = pytest.importorskip("numba")
+pytestmark = pytest.mark.skipif(not _numba.is_at_hand(), reason="Numba is not installed, or is switched off")
 
 
 def by_both_ways(monkeypatch, work):

@@ -44,7 +44,8 @@ def without_numba(monkeypatch):
 
 def with_numba(monkeypatch):
     """Every step by a compiled loop, Adam's in many portions."""
-    pytest.importorskip("numba")
+    if not _numba.is_at_hand():
+        pytest.skip("Numba is not installed, or is switched off")
     monkeypatch.setattr(in_place._adam, "portion", 1 << 12)
     for name, value in {"PATIENCE": 0, "SHORT": 0}.items():
         monkeypatch.setattr(_numba, name, value)
@@ -187,7 +188,8 @@ def test_an_update_made_ready_does_as_often_as_it_is_called_what_the_step_in_pla
 
 
 def test_numba_is_asked_only_when_as_much_has_been_done_without_it(monkeypatch):
-    pytest.importorskip("numba")
+    if not _numba.is_at_hand():
+        pytest.skip("Numba is not installed, or is switched off")
     used = []
     monkeypatch.setattr(_numba, "compiled", lambda function: lambda p, g, lr: used.append((len(p), lr)))
     monkeypatch.setattr(_numba, "PATIENCE", 10_000)
