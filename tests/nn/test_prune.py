@@ -55,6 +55,15 @@ def test_masks_outputs_and_gradients_are_pytorchs(calls, backend):
     assert not prune.is_pruned(ours)
 
 
+def test_what_was_pruned_before_adds_nothing_to_the_norm_of_its_channel(backend):
+    layer = nn.Linear(2, 2)
+    with pn.no_grad():
+        layer.weight[...] = pn.asarray([[3.0, 2.0], [3.2, 1.9]])  # of norms 3.61 and 3.72, then 3.61 and 3.2
+    prune.custom_from_mask(layer, "weight", pn.asarray([[True, True], [True, False]]))
+    prune.ln_structured(layer, "weight", 1, n=2, dim=0)
+    assert layer.weight_mask.tolist() == [[1.0, 1.0], [0.0, 0.0]]
+
+
 def test_importance_may_be_told(backend):
     layer = nn.Linear(3, 1)
     prune.l1_unstructured(layer, "weight", 1, importance_scores=pn.asarray([[2.0, 1.0, 3.0]]))

@@ -54,13 +54,14 @@ class BasePruningMethod:
         pruned = _is_pruned_here(module, name)
         original = module._parameters[f"{name}_orig"] if pruned else taken(where, module, name)
         assert original is not None
-        importances = original if importance_scores is None else importance_scores
+        weight = original.detach()
+        before: Any = module._buffers[f"{name}_mask"] if pruned else namespace_of(weight).ones_like(weight)
+        # What was pruned before adds nothing to the norm of its channel.
+        importances = weight * before if importance_scores is None else importance_scores
         if tuple(importances.shape) != original.shape:
             raise ValueError(
                 f"{where}: importance_scores have shape {tuple(importances.shape)}, the parameter {name} {original.shape}."
             )
-        weight = original.detach()
-        before: Any = module._buffers[f"{name}_mask"] if pruned else namespace_of(weight).ones_like(weight)
         mask = method.compute_mask(importances.detach(), before)
         if pruned:
             writing(before)
