@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portanet.autocasting import current
-from portanet.library import libraries, namespace_of, namespaces, require_same
+from portanet.library import libraries, namespace_of, require_same
 from portanet.nn.functional._checks import raw_of
 from portanet.nn.functional._precision import widened
 from portanet.tensor import Tensor
@@ -13,7 +13,7 @@ from portanet.tensor import Tensor
 
 def real_namespace(name: str, input: Any) -> Any:
     """The library of ``input``, which must be real: exp of whole numbers or complex ones is not what is meant."""
-    xp = namespaces.get(type(input)) or namespace_of(input)
+    xp = namespace_of(input)
     raw = input._raw if isinstance(input, Tensor) else input
     if libraries[type(raw)].dtypes[raw.dtype].kind != "real floating":
         raise TypeError(f"{name}: expected a real floating input, saw {input.dtype}; cast it, as in x.to('float32').")

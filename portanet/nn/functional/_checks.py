@@ -6,7 +6,7 @@ from typing import Any
 
 from portanet import autocasting
 from portanet.dtypes import DType
-from portanet.library import namespace_of, namespaces, require_same
+from portanet.library import namespace_of, require_same
 from portanet.tensor import Tensor
 
 
@@ -22,7 +22,7 @@ def common_namespace(*arrays: Any) -> Any:
     """The functions that work on all of these: portanet's where one of them is a Tensor. None is passed over."""
     for x in arrays:
         if isinstance(x, Tensor):
-            return namespaces.get(type(x)) or namespace_of(x)
+            return namespace_of(x)
     return namespace_of(arrays[0])
 
 

@@ -118,10 +118,10 @@ def class_indices(name: str, xp: Any, target: Any, input: Any) -> Any:
     """Class indices, their dtype and shape checked. Whether they name classes is for the kernel to see, which knows
     where looking costs nothing: on a GPU it would make every step wait."""
     t, x = raw_of(target), raw_of(input)
-    dtype = namespace_of(t).dtypes[t.dtype]
+    dtype = dtype_of(t)
     if "integer" not in dtype.kind:
         raise TypeError(f"{name}: expected class indices of an integer dtype as target, saw {target.dtype}.")
-    axis = 1 if x.ndim > 1 else class_axis(name, x)
+    axis = class_axis(name, x)
     shape = x.shape[:axis] + x.shape[axis + 1 :]
     if t.shape != shape:
         require_shape(name, "target", target, shape, input)

@@ -319,7 +319,7 @@ def cross_entropy(
     if library.dtypes[t.dtype].kind == "real floating":
         return _with_probabilities(xp, input, target, weight, ignore_index, reduction, label_smoothing)
     target = class_indices(name, xp, target, input)
-    scores = input if x.ndim < 3 else _classes_last(xp, input)
+    scores = _classes_last(xp, input)
     formula = xp.cross_entropy_of_scores if library.keeps_scores() else xp.softmax_cross_entropy
     if weight is None and label_smoothing == 0:
         return formula(scores, target, ignore_index=ignore_index, reduction=reduction)[0]
