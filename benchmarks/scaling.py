@@ -37,13 +37,13 @@ SAYS = {
 WHO = ("floor", "numpy", "torch", "jax", "autograd", "portanet-numpy", "portanet-compile")
 
 
-def curves(who: Sequence[str], small: bool, seconds: float, rest: float = 0.0) -> Iterator[dict[str, Any]]:
+def curves(who: Sequence[str], small: bool, seconds: float, threads: int = 1) -> Iterator[dict[str, Any]]:
     """For each figure and contender the median times of a step at each size; all contenders by turns."""
     for figure, sizes in CURVES.items():
         found: dict[str, tuple[list[int], list[float]]] = {}
         for size, workload in itertools.islice(sizes.items(), 2 if small else None):
             steps = _steps(workload, who)
-            turns = timing.alternate(list(steps.values()), seconds, least=3, rest=rest)
+            turns = timing.alternate(list(steps.values()), seconds, least=3, threads=threads)
             for name, times in zip(steps, zip(*turns, strict=True), strict=True):
                 found.setdefault(name, ([], []))
                 found[name][0].append(size)

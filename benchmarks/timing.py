@@ -13,7 +13,9 @@ from typing import Any
 BLOCK = 0.004  # seconds: what is shorter is called so often that a turn takes this long
 SHORT = 0.03  # seconds: what is shorter gets one call at the start of a turn that is not timed
 LONG = 0.7  # seconds: turns that take longer are taken three times
-REST = 0.06  # seconds: after so long the threads of OpenBLAS (26 ms at 2.6 GHz), OpenMP and XLA have gone to sleep
+LOOK = 0.005  # seconds: how long threads are watched at a time, for whether they have gone to sleep
+LOOKS = 60  # at the most: OpenBLAS's threads go on looking for work for 0.1 s
+THREADED = 0.02  # seconds: the least that a turn takes with several threads
 MOST = 400  # turns
 WARM = 60, 4.0  # calls of a contender before it is timed, and seconds after which there are no more of them
 
@@ -55,9 +57,13 @@ def pair(
     return Pair(workload, subject, against, threads, ratio, low, high, first, second, len(values), unit)
 
 
-def rest_for(threads: int) -> float:
-    """How long to wait before each turn with so many threads."""
-    return REST if threads > 1 else 0.0
+def rest() -> None:
+    """Wait until all other threads of this process have gone to sleep: they use next to no time of the processor."""
+    for _ in range(LOOKS):
+        before = time.process_time()
+        time.sleep(LOOK)
+        if time.process_time() - before < LOOK / 10:
+            return
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
@@ -83,20 +89,21 @@ def alternate(
     seconds: float,
     least: int = 7,
     most: int = MOST,
-    rest: float = 0.0,
+    threads: int = 1,
     waits: Sequence[Callable[[], Any]] | None = None,
     block: float | None = None,
 ) -> list[tuple[float, ...]]:
     """One tuple a turn: the seconds of a call of each function. Turns are taken for so many seconds, at least ``least``.
 
     Caches hold the other's data: short functions get a call that is not timed at the start of each turn. A library's
-    threads look for more work for a while after its last call, on cores that the other needs: before each turn comes a
-    ``rest``, and turns are then longer; see `rest_for`.
+    threads look for more work for a while after its last call, on cores that the other needs: with several ``threads``
+    there is a `rest` before each turn, the turns are longer, and each begins with a call that is not timed and wakes its
+    threads, as they are awake in training.
 
     Where functions only start their work, as on a GPU, there is for each of them in ``waits`` what waits until it is done:
     the calls of a turn are started one after the other, and the turn ends when the last of them has ended.
     """
-    block = max(BLOCK if block is None else block, rest / 3)
+    block = max(BLOCK if block is None else block, THREADED if threads > 1 else 0.0)
     plans = [
         (function, wait, *_plan(function, wait, block))
         for function, wait in zip(functions, waits or [_nothing] * len(functions), strict=True)
@@ -109,9 +116,9 @@ def alternate(
     while len(turns) < most and (len(turns) < least or time.perf_counter() - started < seconds):
         turn = []
         for function, wait, calls, warm, _ in plans:
-            if rest:
-                time.sleep(rest)
-            if warm:
+            if threads > 1:
+                rest()
+            if warm or threads > 1:
                 function()
                 wait()
             before = time.perf_counter()

@@ -62,7 +62,7 @@ def measure(workload: Any, task: Task) -> None:
         timing.warm_up(step)
     for subject, against in pairs:
         two, least = [steps[subject], steps[against]], 3 if task.small else 7
-        turns = timing.alternate(two, task.seconds, least, rest=timing.rest_for(task.threads))
+        turns = timing.alternate(two, task.seconds, least, threads=task.threads)
         found = timing.pair(workload.name, subject, against, task.threads, turns)
         tell("pair", **found.as_dict())
 
@@ -148,7 +148,7 @@ def scale(task: Task) -> None:
 
     threads.limit(task.threads)
     tell("begin", workload="curves", pairs=1)
-    for curve in scaling.curves(task.contenders, task.small, min(0.3, task.seconds), timing.rest_for(task.threads)):
+    for curve in scaling.curves(task.contenders, task.small, min(0.3, task.seconds), task.threads):
         tell("curve", **curve)
     tell("begin", workload="growth", pairs=len(scaling.GROWTH))
     for finding in scaling.growth(task.small):

@@ -6,6 +6,8 @@ import importlib.util
 import json
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -70,13 +72,27 @@ def test_short_functions_are_called_often_enough_to_be_timed():
     assert calls[0] > 1000  # a block of 4 ms each
 
 
-def test_between_turns_of_several_threads_others_may_fall_asleep(monkeypatch):
-    slept: list[float] = []
-    monkeypatch.setattr(timing.time, "sleep", slept.append)
-    timing.alternate([lambda: None, lambda: None], 0.0, least=3, rest=timing.rest_for(2))
-    assert slept == [timing.REST] * 6
-    timing.alternate([lambda: None], 0.0, least=3, rest=timing.rest_for(1))
-    assert len(slept) == 6
+def test_a_rest_lasts_until_all_other_threads_sleep():
+    over = threading.Event()
+    busy = threading.Thread(target=lambda: [sum(range(10_000)) for _ in iter(over.is_set, True)])
+    busy.start()
+    threading.Timer(0.08, over.set).start()
+    started = time.perf_counter()
+    timing.rest()
+    assert over.is_set()
+    assert time.perf_counter() - started < timing.LOOK * timing.LOOKS
+    busy.join()
+
+
+def test_with_several_threads_each_turn_begins_with_a_rest_and_a_call_that_is_not_timed(monkeypatch):
+    happened: list[str] = []
+    monkeypatch.setattr(timing, "rest", lambda: happened.append("rest"))
+    monkeypatch.setattr(timing, "_plan", lambda function, wait, block: (2, False, 1.0))
+    timing.alternate([lambda: happened.append("call")], 0.0, least=2, threads=2)
+    assert happened[-4 * 2 :] == ["rest", "call", "call", "call"] * 2
+    happened.clear()
+    timing.alternate([lambda: happened.append("call")], 0.0, least=2, threads=1)
+    assert happened == ["call", "call"] * 2
 
 
 @pytest.mark.parametrize(("power", "constant"), [(1.0, 3.0), (2.0, 0.1)])
