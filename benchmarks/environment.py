@@ -15,6 +15,7 @@ PACKAGES = (
     "numpy",
     "scipy",
     "numba",
+    "mkl",
     "torch",
     "jax",
     "jaxlib",

@@ -35,6 +35,7 @@ OF_OPEN_SHAPE = frozenset(
 WRITING = frozenset({np.copyto, np.put, np.put_along_axis, np.putmask, np.place, np.fill_diagonal})
 FILLED = {np.zeros_like: False, np.ones_like: True}  # truth values go into arrays of any dtype
 WITH_OUT = frozenset({np.concatenate, np.stack, np.mean, np.var, np.std, np.clip, np.cumsum, np.cumprod, np.dot})
+AT_THE_END: set[Callable[..., Any]] = {np.dot}  # of their arguments; by name it costs NumPy half as much as a product
 
 
 class Recorded(NDArrayOperatorsMixin):
@@ -299,7 +300,7 @@ def _result(
     place = recorder.place(_array(function, result), constant=function in FILLED and result.ndim == 0)
     if function in FILLED:
         recorder.add(np.copyto, place.buffer, FILLED[function])
-    elif function is np.dot and not options:  # an output that is given by name costs half as much as the product
+    elif function in AT_THE_END and not options:
         recorder.add(function, *args, place.buffer)
     elif function in WITH_OUT and result.dtype != np.float16:  # with out= its means are taken in float16 itself
         recorder.add(function, *args, **options, out=place.buffer)
@@ -420,6 +421,20 @@ def whole(function: Callable[..., Any]) -> Callable[..., Any]:
         recorder.add(_made, targets, function, raw_args, raw_options, several)
         return tuple(made) if several else made[0]
 
+    return called
+
+
+def takes_out(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function``, which takes an array for its result after its arguments, such that a recording has it write there."""
+
+    @functools.wraps(function)
+    def called(*args: Any) -> Any:
+        for x in args:
+            if type(x) is Recorded:
+                return record(x.recorder, function, args, {})
+        return function(*args)
+
+    AT_THE_END.add(function)
     return called
 
 

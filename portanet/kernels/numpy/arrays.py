@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from portanet.kernels.numpy._products import product
 from portanet.library import namespace_of
 
 _BASIC = frozenset({int, slice, type(None), type(...)})  # what an index may hold beside arrays
@@ -76,7 +77,7 @@ def ones_like(x: Any, **how: Any) -> Any:
 
 def matmul(x1: Any, x2: Any) -> Any:
     # For two matrices the same product by the shorter way.
-    return np.dot(x1, x2) if x1.ndim == 2 and x2.ndim == 2 else np.matmul(x1, x2)
+    return product(x1, x2) if x1.ndim == 2 and x2.ndim == 2 else np.matmul(x1, x2)
 
 
 def matrix_transpose(x: Any) -> Any:

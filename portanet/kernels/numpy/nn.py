@@ -10,6 +10,7 @@ import numpy as np
 
 from portanet import threads
 from portanet.kernels.generic import nn as generic
+from portanet.kernels.numpy._products import product, sums
 from portanet.kernels.numpy.arrays import layout
 from portanet.library import namespace_of
 from portanet.plan.recorded import whole
@@ -65,7 +66,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     if _is_tall(rows, weight):
         y = _tall(rows, weight.T, bias)
     else:
-        y = np.dot(rows, weight.T) if rows.ndim == 2 else np.matmul(rows, weight.T)
+        y = product(rows, weight.T) if rows.ndim == 2 else np.matmul(rows, weight.T)
         if bias is not None:
             y += bias  # into the array just made: half the memory traffic
     return y if y.ndim == x.ndim else y.reshape(*x.shape[:-1], y.shape[-1])
@@ -78,7 +79,7 @@ def _tall(x: Any, weight: Any, bias: Any) -> Any:
     bias = None if bias is None else bias.astype(x.dtype, copy=False)
 
     def work(first: int, last: int) -> None:
-        part = np.dot(x[first:last], weight, out=y[first:last])
+        part = product(x[first:last], weight, y[first:last])
         if bias is not None:
             np.add(part, bias, out=part)
 
@@ -95,8 +96,8 @@ def linear_backward(g: Any, x: Any, weight: Any, *, wanted: tuple[bool, ...]) ->
         return generic.linear_backward(namespace_of(g), g, x, weight, wanted=wanted)
     if _is_tall(g, weight) and x.dtype == g.dtype:
         return _tall_backward(g, x, weight, wanted)
-    of_x = np.dot(g, weight) if wanted[0] else None
-    of_weight = np.dot(g.T, x) if wanted[1] else None
+    of_x = product(g, weight) if wanted[0] else None
+    of_weight = product(g.T, x) if wanted[1] else None
     return of_x, of_weight, column_sums(g) if wanted[-1] and len(wanted) == 3 else None
 
 
@@ -107,13 +108,13 @@ def _tall_backward(g: Any, x: Any, weight: Any, wanted: tuple[bool, ...]) -> tup
     if wanted[0]:
         of_x = found[0] = np.empty(x.shape, g.dtype)
         for first, last in threads.cut(len(g), len(g) // (_TALL // 2)):
-            tasks.append(functools.partial(np.dot, g[first:last], weight, out=of_x[first:last]))
+            tasks.append(functools.partial(product, g[first:last], weight, of_x[first:last]))
     parts: list[Any] = []
     if wanted[1]:
         stretches = threads.cut(len(g), len(g) // _TALL)
         parts = list(np.empty((len(stretches), *weight.shape), g.dtype))
         for part, (first, last) in zip(parts, stretches, strict=True):
-            tasks.append(functools.partial(np.dot, g[first:last].T, x[first:last], out=part))
+            tasks.append(functools.partial(product, g[first:last].T, x[first:last], part))
     if len(wanted) == 3 and wanted[2]:
         of_bias = found[2] = np.empty(weight.shape[0], g.dtype)
         tasks.append(lambda: np.copyto(of_bias, column_sums(g)))
@@ -136,7 +137,7 @@ def column_sums(x: Any) -> Any:
     if x.dtype.char not in "fd" or 0 in x.shape:
         return np.add.reduce(x, axis=tuple(range(x.ndim - 1)))
     rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
-    return np.dot(_ones(rows.shape[0], x.dtype), rows)  # BLAS: half the time of a sum over so short an axis
+    return sums(_ones(rows.shape[0], x.dtype), rows)  # BLAS: half the time of a sum over so short an axis
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from portanet import threads
-from portanet.kernels.numpy import _lstm_loops
+from portanet.kernels.numpy import _lstm_loops, _products
 from portanet.kernels.numpy._loops import loop_of
 from portanet.kernels.numpy._numba import Late
 
@@ -330,14 +330,14 @@ class _WayBack:
         given = self.given[: stop - start].reshape(count, self.sums.shape[1])
 
         def of_weights(first: int, last: int) -> None:
-            self.sums[first:last] += np.matmul(rows.T[first:last], given)
+            self.sums[first:last] += _products.product(rows.T[first:last], given)
 
         work = [(of_weights, rows.shape[1], given.shape[1])]
         if self.gx is not None:
             target = self.gx[start:stop].reshape(count, size)
 
             def of_x(first: int, last: int) -> None:
-                np.matmul(rows[first:last], self.weight_ih, out=target[first:last])
+                _products.product(rows[first:last], self.weight_ih, target[first:last])
 
             work.append((of_x, count, size))
         tasks: list[Callable[[], None]] = []
