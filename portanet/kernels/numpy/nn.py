@@ -10,7 +10,7 @@ import numpy as np
 
 from portanet import threads
 from portanet.kernels.generic import nn as generic
-from portanet.kernels.numpy._products import product, sums
+from portanet.kernels.numpy._products import mkl, product, sums
 from portanet.kernels.numpy.arrays import layout
 from portanet.library import namespace_of
 from portanet.plan.recorded import whole
@@ -55,9 +55,10 @@ def _is_tall(rows: Any, weight: Any) -> bool:
     """Whether a product is to be spread over our own threads and not over BLAS's.
 
     Sequences and images have many rows, and between their products other work is spread. BLAS's threads look for more
-    work long after a product, on the cores that our own would use; so they are better left asleep.
+    work long after a product, on the cores that our own would use; so they are better left asleep. MKL's are.
     """
-    return rows.ndim == 2 and len(rows) >= _TALL and rows.dtype == weight.dtype and rows.dtype.char in "fd"
+    tall = rows.ndim == 2 and len(rows) >= _TALL and rows.dtype == weight.dtype and rows.dtype.char in "fd"
+    return tall and mkl() is None
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
