@@ -144,7 +144,7 @@ def main() -> None:
 
 def scale(task: Task) -> None:
     """How cost grows."""
-    from benchmarks import scaling, timing
+    from benchmarks import scaling
 
     threads.limit(task.threads)
     tell("begin", workload="curves", pairs=1)
