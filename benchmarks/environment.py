@@ -39,7 +39,7 @@ def described(blas: bool = True) -> dict[str, str]:
         "memory": memory(),
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
-    } | ({"BLAS of NumPy": blas_of_numpy()} if blas else {})
+    } | ({"BLAS of NumPy": blas_of_numpy(), "large products": large_products()} if blas else {})
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
@@ -79,6 +79,13 @@ def memory() -> str:
         return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
     except (AttributeError, ValueError, OSError):
         return "unknown"
+
+
+def large_products() -> str:
+    """Whose they are where portanet multiplies NumPy's arrays."""
+    from portanet.kernels.numpy._products import LARGE, mkl
+
+    return f"portanet's on NumPy, from {LARGE:,} multiplications on: {'that BLAS' if mkl() is None else 'MKL'}"
 
 
 def blas_of_numpy() -> str:

@@ -33,8 +33,8 @@ def used(monkeypatch):
     library, counts = mkl(), []
     if library is None:
         pytest.skip("MKL is not installed, or is switched off")
-    wanted = library.threads
-    monkeypatch.setattr(library, "threads", lambda size: (counts.append(wanted(size)), counts[-1])[1])
+    wanted = library.threads_for
+    monkeypatch.setattr(library, "threads_for", lambda size: (counts.append(wanted(size)), counts[-1])[1])
     return counts
 
 
@@ -62,7 +62,18 @@ def test_mkl_takes_what_is_large(used):
 
 @needs_mkl
 @pytest.mark.parametrize(
-    "which", ["rows apart", "columns apart", "a row", "whole numbers", "two types", "no rows", "complex"]
+    "which",
+    [
+        "rows apart",
+        "columns apart",
+        "a row",
+        "whole numbers",
+        "two types",
+        "no rows",
+        "complex",
+        "bytes in the other order",
+        "between addresses",
+    ],
 )
 def test_other_matrices_are_numpys(which, used):
     a, b = drawn(256, 256), drawn(256, 256)
@@ -80,6 +91,12 @@ def test_other_matrices_are_numpys(which, used):
         a = a[:0]
     elif which == "complex":
         a, b = a + 1j * a, b.astype(np.complex64)
+    elif which == "bytes in the other order":
+        a, b = a.astype(">f4"), b.astype(">f4")
+    elif which == "between addresses":
+        shifted = np.empty(a.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(a.shape)
+        shifted[...] = a
+        a = shifted
     found = product(a, b)
     expected = np.matmul(a, b)
     assert found.dtype == expected.dtype

@@ -53,7 +53,7 @@ def _alone(*args: Any) -> Any:
 def _large(a: Any, b: Any, out: Any = None) -> Any:
     """The product by MKL; by NumPy where the matrices do not lie as MKL takes them."""
     library: Any = mkl()
-    multiply = library.products.get(a.dtype.char)
+    multiply = library.products.get(a.dtype)
     if multiply is None or a.dtype != b.dtype or min(a.shape[0], b.shape[1]) == 1:
         return np.dot(a, b, out)
     if out is None:
@@ -61,7 +61,7 @@ def _large(a: Any, b: Any, out: Any = None) -> Any:
     of_a, of_b, of_out = _laid(a), _laid(b), _laid(out)
     if of_a is None or of_b is None or of_out is None or of_out[0] == TURNED:
         return np.dot(a, b, out)
-    before = library.limit(library.threads(out.size * a.shape[1]))  # of this thread alone
+    before = library.limit(library.threads_for(out.size * a.shape[1]))  # of this thread alone
     multiply(
         ROWS, of_a[0], of_b[0], *out.shape, a.shape[1],
         1.0, a.ctypes.data, of_a[1], b.ctypes.data, of_b[1], 0.0, out.ctypes.data, of_out[1],
@@ -72,6 +72,8 @@ def _large(a: Any, b: Any, out: Any = None) -> Any:
 
 def _laid(x: Any) -> tuple[int, int] | None:
     """How a matrix lies, and how many numbers there are from one row (column, if turned) to the next."""
+    if not x.flags.aligned:
+        return None
     size, (rows, columns) = x.itemsize, x.strides
     if columns == size and rows >= x.shape[1] * size and rows % size == 0:
         return PLAIN, rows // size
@@ -81,7 +83,7 @@ def _laid(x: Any) -> tuple[int, int] | None:
 
 
 class Mkl:
-    """The library: ``products`` by the character of a data type, and ``limit`` of the calling thread's threads.
+    """The library: ``products`` by data type, and ``limit`` of the calling thread's threads.
 
     ``limit(count)`` returns what it was before, and 0 is none.
     """
@@ -93,13 +95,13 @@ class Mkl:
         self.process = os.getpid()
         self.limit = library.MKL_Set_Num_Threads_Local
         self.products = {}
-        for kind, name, number in (("f", "cblas_sgemm_64", ctypes.c_float), ("d", "cblas_dgemm_64", ctypes.c_double)):
-            function = self.products[kind] = library[name]
+        for letter, number in (("s", ctypes.c_float), ("d", ctypes.c_double)):
+            function = self.products[np.dtype(number)] = library[f"cblas_{letter}gemm_64"]
             matrix = [ctypes.c_void_p, ctypes.c_int64]
             function.argtypes = [ctypes.c_int] * 3 + [ctypes.c_int64] * 3 + [number, *matrix, *matrix, number, *matrix]
             function.restype = None
 
-    def threads(self, multiplications: int) -> int:
+    def threads_for(self, multiplications: int) -> int:
         """How many threads are to take a product."""
         # After a fork TBB would wait for threads that do not exist.
         return threads.usable() if multiplications >= SPREAD and os.getpid() == self.process else 1
