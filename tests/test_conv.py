@@ -12,7 +12,7 @@ import portanet as pn
 from portanet import nn
 from portanet.kernels import generic
 from portanet.kernels.generic.convolution import _output
-from portanet.kernels.numpy import _windows, convolution, norm
+from portanet.kernels.numpy import _thin, _windows, convolution, norm
 from portanet.library import namespace_of, to_numpy
 
 F = nn.functional
@@ -111,6 +111,8 @@ def test_any_form_and_division_into_blocks_and_threads_gives_the_same(short, blo
     monkeypatch.setattr(_windows, "PORTION", portion)
     monkeypatch.setattr(_windows, "SHORT", short)
     monkeypatch.setattr(convolution, "SHORT", short)
+    monkeypatch.setattr(_thin, "SHORT", short)
+    monkeypatch.setattr(_thin, "LIGHT", 2 * short)
     with pn.use_backend("numpy") as backend:
         for seed in range(100, 140):
             convolutions_agree(backend, Draw(seed))

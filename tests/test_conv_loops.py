@@ -1,4 +1,4 @@
-"""Convolutions and batch norm by compiled loops: the same bits as without Numba, in any number of threads."""
+"""Convolutions, pooling and batch norm by compiled loops: the same bits as without Numba, in any number of threads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from portanet import threads
-from portanet.kernels.numpy import _numba, _runs, _windows, convolution, norm
+from portanet.kernels.generic import convolution as generic
+from portanet.kernels.numpy import _numba, _runs, _thin, _windows, convolution, norm, pooling
+from portanet.library import namespace_of
 
 pytestmark = pytest.mark.skipif(not _numba.is_at_hand(), reason="Numba is not installed, or is switched off")
 
@@ -34,35 +36,79 @@ def in_memory(x, last):
     return convolution.channels_first(numpy.ascontiguousarray(convolution.channels_last(x))) if last else x
 
 
+def drawn(rng, channels, out, strides):
+    """x, weights, bias and cotangent of a convolution within such bounds, and how it is done."""
+    kernel, stride = rng.integers(1, 5, 2), tuple(rng.integers(1, strides, 2).tolist())
+    padding = tuple([(int(a), int(b)) for a, b in rng.integers(0, 3, (2, 2))])
+    size = kernel * 2 + rng.integers(0, 14, 2)
+    images, channels, out = rng.integers(1, 6), rng.integers(*channels), rng.integers(*out)
+    how = {"stride": stride, "padding": padding, "dilation": (int(rng.integers(1, 3)), 1), "groups": 1}
+
+    def numbers(*shape):
+        return rng.normal(size=shape).astype("float32")
+
+    x, w = in_memory(numbers(images, channels, *size), rng.integers(2)), numbers(out, channels, *kernel)
+    bias = numbers(out) if rng.integers(2) else None
+    y = convolution.conv(x, w, bias, **how)
+    return x, w, bias, in_memory(numbers(*y.shape), rng.integers(2)), how
+
+
+def conv_and_back(x, w, bias, g, how):
+    return (convolution.conv(x, w, bias, **how), *convolution.conv_backward(g, x, w, wanted=(True,) * 3, **how))
+
+
 @pytest.mark.parametrize("block", [300, 1 << 20])
 @pytest.mark.parametrize("seed", range(40))
 def test_convolutions_have_the_same_bits(seed, block, monkeypatch):
     monkeypatch.setattr(_windows, "BLOCK", block)
     monkeypatch.setattr(_windows, "FREE_PORTION", 1e4)
     monkeypatch.setattr(_runs, "LEAST_CHANNELS", 2)
-    rng = numpy.random.default_rng(seed)
-    kernel, stride = rng.integers(1, 5, 2), tuple(rng.integers(1, 4, 2).tolist())
-    padding = tuple([(int(a), int(b)) for a, b in rng.integers(0, 3, (2, 2))])
-    size = kernel * 2 + rng.integers(0, 14, 2)
-    images, channels, out = rng.integers(1, 6), rng.integers(16, 40), rng.integers(2, 40)
-    how = {"stride": stride, "padding": padding, "dilation": (int(rng.integers(1, 3)), 1), "groups": 1}
+    case = drawn(numpy.random.default_rng(seed), (16, 40), (2, 40), 4)
+    assert_same_bits(by_both_ways(monkeypatch, lambda: conv_and_back(*case)))
 
-    def drawn(*shape):
-        return rng.normal(size=shape).astype("float32")
 
-    x, w = in_memory(drawn(images, channels, *size), rng.integers(2)), drawn(out, channels, *kernel)
-    bias = drawn(out) if rng.integers(2) else None
-    y = convolution.conv(x, w, bias, **how)
-    g = in_memory(drawn(*y.shape), rng.integers(2))
-    assert_same_bits(
-        by_both_ways(
-            monkeypatch,
-            lambda: (
-                convolution.conv(x, w, bias, **how),
-                *convolution.conv_backward(g, x, w, wanted=(True,) * 3, **how),
-            ),
-        )
-    )
+@pytest.mark.parametrize("block", [300, 1 << 13, 1 << 20])
+@pytest.mark.parametrize("seed", range(40))
+def test_convolutions_of_few_channels_have_the_same_bits(seed, block, monkeypatch):
+    monkeypatch.setattr(_windows, "BLOCK", block)
+    monkeypatch.setattr(_thin, "PORTION", 1e4)
+    monkeypatch.setattr(_thin, "LIGHT", 1 << 10)
+    x, w, bias, g, how = drawn(numpy.random.default_rng(seed), (1, 10), (1, 30), 2)
+    found = by_both_ways(monkeypatch, lambda: conv_and_back(x, w, bias, g, how))
+    assert_same_bits(found)
+    x, w, bias, g = [None if one is None else one.astype("float64") for one in (x, w, bias, g)]
+    back = generic.conv_backward(namespace_of(x), g, x, w, wanted=(True,) * 3, **how)
+    for one, exact in zip(found[0], (generic.conv(namespace_of(x), x, w, bias, **how), *back), strict=True):
+        numpy.testing.assert_allclose(one, exact, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(12, 9), (13, 9), (12, 10)], ids=str)
+def test_places_that_no_window_of_few_channels_reaches_get_nothing(size, monkeypatch):
+    """As a transposed convolution has them, of which the result is made longer."""
+    rng = numpy.random.default_rng(0)
+    g, w = [rng.normal(size=shape).astype("float32") for shape in ((3, 5, 8, 8), (5, 2, 3, 2))]
+    how = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (2, 1), "groups": 1, "size": size}
+    found = by_both_ways(monkeypatch, lambda: (convolution.conv_backward_input(g, w, **how),))
+    assert_same_bits(found)
+    exact = generic.conv_backward_input(namespace_of(g), g.astype("float64"), w, **how)
+    numpy.testing.assert_allclose(found[0][0], exact, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("shape", [(3, 5, 8, 6), (4, 3, 7, 5), (1, 20, 2, 2), (2, 1, 3, 12)], ids=str)
+def test_the_way_back_of_the_largest_has_the_same_bits(shape, last, monkeypatch):
+    """Of values that are equal, missing or infinite, too."""
+    monkeypatch.setattr(pooling, "PORTION", 30)
+    rng = numpy.random.default_rng(1)
+    how = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
+    for strange in ([], [numpy.nan], [numpy.inf, -numpy.inf]):
+        x = in_memory(rng.choice(numpy.array([0, 1, 2, 3, *strange], "float32"), size=shape), last)
+        y = pooling.max_pool(x, **how, dilation=(1, 1))
+        g = in_memory(rng.normal(size=y.shape).astype("float32"), last)
+        g[rng.random(g.shape) < 0.1] = numpy.inf
+        with numpy.errstate(invalid="ignore"):
+            found = by_both_ways(monkeypatch, lambda: (pooling.max_pool_backward(g, y, x, **how, dilation=(1, 1)),))  # noqa: B023
+        assert_same_bits(found)
 
 
 @pytest.mark.parametrize("block", [1 << 12, 1 << 18])

@@ -32,7 +32,7 @@ def _product(
     """``c`` (m, n) = ``a`` (m, k) times ``b`` (k, n), float32, by the function whose address is ``at``.
 
     Matrices are given by the addresses of their first numbers, and how many numbers there are from a row to the next.
-    Where it is ``turned``, ``a`` lies there as (k, m).
+    Where ``turned`` has the bit 1, ``a`` lies there as (k, m), and where it has the bit 2, ``b`` as (n, k).
     """
 
     def write(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -41,11 +41,14 @@ def _product(
         matrix = [number.as_pointer(), long]
         function = ir.FunctionType(ir.VoidType(), [word] * 3 + [long] * 3 + [number, *matrix, *matrix, number, *matrix])
         rows, plain, transposed = word(101), word(111), word(112)  # as CBLAS names them
-        of_a = builder.select(builder.icmp_signed("!=", turned, long(0)), transposed, plain)
+        of_a, of_b = [
+            builder.select(builder.icmp_signed("!=", builder.and_(turned, long(bit)), long(0)), transposed, plain)
+            for bit in (1, 2)
+        ]
         a, b, c = [builder.inttoptr(x, number.as_pointer()) for x in (a, b, c)]
         builder.call(
             builder.inttoptr(at, function.as_pointer()),
-            [rows, of_a, plain, m, n, k, number(1.0), a, a_row, b, b_row, number(0.0), c, c_row],
+            [rows, of_a, of_b, m, n, k, number(1.0), a, a_row, b, b_row, number(0.0), c, c_row],
         )
         return context.get_dummy_value()
 

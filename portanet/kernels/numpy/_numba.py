@@ -141,6 +141,11 @@ def _product_at() -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
+def products_are_at_hand() -> bool:
+    """Whether there may be `Products` once enough has been done without them."""
+    return is_at_hand() and _product_at() != 0
+
+
 @functools.cache
 def is_at_hand() -> bool:
     """Whether Numba is installed and not switched off, by NUMBA_DISABLE_JIT=1; it is not imported for that."""

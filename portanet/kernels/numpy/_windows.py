@@ -24,7 +24,7 @@ FREE_PORTION = 7e6  # where next to nothing is done with the interpreter at hand
 FEW = 4  # portions of so few; then of ever more, up to MOST
 MOST = 32
 RUN = 1024  # numbers: of runs shorter than this several are taken together where they lie side by side
-SHORT = 64  # bytes: windows made of shorter runs of memory are taken as `Planes`
+SHORT = 64  # bytes: channels of a place that are less than that are few
 LONGER = 1.1  # by how much lines of places may be longer than those of windows
 
 
@@ -92,7 +92,12 @@ def portions_for(cost: float, free: bool = False) -> int:
     """
     if not free:
         return max(1, min(MOST, int(cost // PORTION)))
-    portions = int(cost // FREE_PORTION)
+    return even_portions(cost, FREE_PORTION)
+
+
+def even_portions(cost: float, portion: float) -> int:
+    """The same where so many multiplications are worth a thread: few portions, then ever larger ones."""
+    portions = int(cost // portion)
     return max(1, min(MOST, portions, max(FEW, portions // FEW)))
 
 
@@ -114,9 +119,17 @@ def blocks_of(images: int, rows: int, bytes_of_row: int, portions: int) -> list[
     return [blocks[first:stop] for first, stop in threads.cut(len(blocks), portions)]
 
 
-def each(portions: list[list[Block]], work: Callable[[list[Block]], None]) -> None:
-    """Call ``work`` on the blocks of each portion, by as many threads as there may be; at the end of `threads.together`."""
-    threads.spread_later(lambda first, _: work(portions[first]), len(portions), len(portions))
+def each(portions: list[list[Block]], work: Callable[[list[Block]], None], tasks: int = MOST) -> None:
+    """Call ``work`` on the blocks of each portion, by as many threads as there may be; at the end of `threads.together`.
+
+    A thread takes one portion after the other, or several at once where there are to be fewer ``tasks``.
+    """
+
+    def some(first: int, stop: int) -> None:
+        for blocks in portions[first:stop]:
+            work(blocks)
+
+    threads.spread_later(some, len(portions), tasks)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -296,47 +309,6 @@ def windows_of(size: Ints, channels: int, sweep: Sweep) -> Windows:
     return Windows(size, channels, sweep)
 
 
-class Planes:
-    """The windows of a sweep with stride 1 over an array (N, C, *spatial) of few channels: by channel, tap, place.
-
-    What a tap sees in a plane is one long run of memory if a line's end and the next line's beginning are seen too.
-    So the places lie in lines that are as long as those of the padded array, and only ``inside`` them are windows.
-    """
-
-    def __init__(self, x: Any, sweep: Sweep) -> None:
-        self.x, self.sweep = x, sweep
-        self.size = tuple([sweep.high(i) - sweep.low(i) for i in range(len(sweep.kernel))])
-        self.lines = (sweep.output[0], *self.size[1:])
-        self.inside = tuple([slice(0, n) for n in sweep.output])
-        self.cleared = False
-
-    @property
-    def bytes_of_image(self) -> int:
-        return math.prod(self.lines) * math.prod(self.sweep.kernel) * self.x.shape[1] * self.x.itemsize
-
-    def take(self, n0: int, n1: int) -> Any:
-        """The windows of some images: (n, C x taps, places)."""
-        channels, dtype, size = self.x.shape[1], self.x.dtype, self.size
-        plane, places = math.prod(size), math.prod(self.lines)
-        space = space_for("source", ((n1 - n0) * channels * plane + plane // size[0],), dtype)  # lines may be left late
-        if not self.cleared:
-            space.fill(0)
-            self.cleared = True
-        source = space[: (n1 - n0) * channels * plane].reshape(n1 - n0, channels, *size)
-        to, of = [], []
-        for n, m, low in zip(size, self.x.shape[2:], self.sweep.origin, strict=True):
-            a, b = max(0, low), min(m, low + n)
-            to.append(slice(a - low, max(a, b) - low))
-            of.append(slice(a, max(a, b)))
-        source[:, :, *to] = self.x[n0:n1, :, *of]
-        steps = [a * d for a, d in zip(source.strides[2:], self.sweep.dilation, strict=True)]
-        shape = (n1 - n0, channels, *self.sweep.kernel, places)
-        seen = np.ndarray(shape, dtype, space, 0, (*source.strides[:2], *steps, dtype.itemsize))
-        found = space_for("windows", shape, dtype)
-        found[...] = seen
-        return found.reshape(n1 - n0, -1, places)
-
-
 class Shifts:
     """How an array (N, *size, C) is to be laid out for a sweep of stride 1, so that each tap sees it as it lies, shifted.
 
@@ -391,11 +363,6 @@ def in_lines(x: Any) -> Any:
     if x.strides[2] == x.shape[3] * x.itemsize and x.strides[3] == x.itemsize:
         return x.reshape(*x.shape[:2], 1, x.shape[2] * x.shape[3])
     return x
-
-
-def is_thin(channels: int, kernel: Ints, stride: Ints, dtype: Any) -> bool:
-    """Whether neighbouring taps are so short a run of memory that `Planes` is the better form."""
-    return max(stride) == 1 and kernel[-1] * channels * dtype.itemsize < SHORT
 
 
 def product(a: Any, b: Any, out: Any) -> None:

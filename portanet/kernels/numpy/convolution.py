@@ -17,6 +17,7 @@ import numpy as np
 
 from portanet import threads
 from portanet.kernels.generic import convolution as generic
+from portanet.kernels.numpy import _thin
 from portanet.kernels.numpy._memory import space_for
 from portanet.kernels.numpy._numba import Products
 from portanet.kernels.numpy._runs import Runs, runs_of
@@ -28,7 +29,6 @@ from portanet.kernels.numpy._windows import (
     Done,
     Ints,
     Pairs,
-    Planes,
     Shifts,
     Sweep,
     Windows,
@@ -38,7 +38,6 @@ from portanet.kernels.numpy._windows import (
     channels_last,
     each,
     forward_sweep,
-    is_thin,
     portions_for,
     product,
     transposed_product,
@@ -112,62 +111,6 @@ def _by_windows(windows: Windows, x: Any, block: Block, matrix: Any, bias: Any, 
         target[...] = lines[..., : output[-1], :]
 
 
-def _thin_conv(x: Any, weight: Any, bias: Any, sweep: Sweep) -> Any:
-    """The convolution of few channels; so few that come out, too, are left in planes."""
-    out, output = weight.shape[0], sweep.output
-    first = out * x.itemsize < SHORT
-    y = np.empty((x.shape[0], out, *output) if first else (x.shape[0], *output, out), x.dtype)
-    matrix = weight.reshape(out, -1)
-    added = None if bias is None else bias.reshape((-1,) + (1,) * (len(output) if first else 0))
-
-    def work(blocks: list[Block]) -> None:
-        planes = Planes(x, sweep)
-        for n0, n1, _, _ in blocks:
-            windows = planes.take(n0, n1)
-            if first:
-                lines = space_for("lines", (n1 - n0, out, *planes.lines), x.dtype)
-                np.matmul(matrix, windows, out=lines.reshape(n1 - n0, out, -1))
-                found = lines[:, :, *planes.inside]
-            else:
-                lines = space_for("lines", (n1 - n0, *planes.lines, out), x.dtype)
-                np.matmul(windows.transpose(0, 2, 1), matrix.T, out=lines.reshape(n1 - n0, -1, out))
-                found = lines[:, *planes.inside]
-            if added is None:
-                y[n0:n1] = found
-            else:
-                np.add(found, added, out=y[n0:n1])
-
-    cost = y.size * matrix.shape[1]
-    each(blocks_of(x.shape[0], 1, Planes(x, sweep).bytes_of_image, portions_for(cost)), work)
-    return y if first else channels_first(y)
-
-
-def _thin_backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
-    out, given, sums = g.shape[1], channels_last(g), {}
-    last = given.flags.c_contiguous
-
-    def work(blocks: list[Block]) -> None:
-        planes, total = Planes(x, sweep), 0.0
-        for n0, n1, _, _ in blocks:
-            windows = planes.take(n0, n1)
-            shape = (n1 - n0, *planes.lines, out) if last else (n1 - n0, out, *planes.lines)
-            lines = space_for("lines", shape, g.dtype)
-            if n0 == blocks[0][0]:
-                lines.fill(0)  # what belongs to no place adds nothing
-            if last:
-                lines[:, *planes.inside] = given[n0:n1]
-                part = np.matmul(windows, lines.reshape(n1 - n0, -1, out)).transpose(0, 2, 1)
-            else:
-                lines[:, :, *planes.inside] = g[n0:n1]
-                part = np.matmul(lines.reshape(n1 - n0, out, -1), windows.transpose(0, 2, 1))
-            total = total + np.add.reduce(part, axis=0)
-        sums[blocks[0]] = total
-
-    cost = g.size * math.prod(sweep.kernel) * x.shape[1]
-    each(blocks_of(x.shape[0], 1, Planes(x, sweep).bytes_of_image, portions_for(cost)), work)
-    return lambda: np.ascontiguousarray(_total(sums)).reshape(out, x.shape[1], *sweep.kernel)
-
-
 def _total(sums: dict[Block, Any]) -> Any:
     """The sum of what each portion found, in the same order every time."""
     return np.add.reduce([sums[first] for first in sorted(sums)], axis=0)
@@ -222,8 +165,8 @@ def conv(x: Any, weight: Any, bias: Any = None, *, stride: Ints, padding: Pairs,
         return generic.conv(namespace_of(x), x, weight, bias, **how)
     output = generic._output(x.shape[2:], weight.shape[2:], stride, padding, dilation)
     sweep = forward_sweep(weight.shape[2:], stride, padding, dilation, output)
-    if is_thin(x.shape[1], weight.shape[2:], stride, x.dtype):
-        return _thin_conv(x, weight, bias, sweep)
+    if _thin.is_thin(x.shape[1], weight.shape[2:], output, stride, x.dtype):
+        return _thin.conv(x, weight, bias, sweep)
     y = np.empty((x.shape[0], *output, weight.shape[0]), x.dtype)
     _swept(channels_last(x), [(sweep, weight, y)], bias)
     return channels_first(y)
@@ -235,6 +178,10 @@ def conv_backward_input(
     if not _is_plain(groups, g, weight):
         how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         return generic.conv_backward_input(namespace_of(g), g, weight, size=size, **how)
+    if _thin.is_light(weight.shape[1], weight.shape[2:], g.shape[2:], stride, g.dtype):
+        return _thin.backward_input(
+            g, weight, size, forward_sweep(weight.shape[2:], stride, padding, dilation, g.shape[2:])
+        )
     sweeps = backward_sweeps(size, weight.shape[2:], stride, padding, dilation)
     empty = np.zeros if any([sweep is None for _, _, sweep in sweeps]) else np.empty
     dx = empty((g.shape[0], *size, weight.shape[1]), g.dtype)
@@ -261,8 +208,8 @@ def conv_backward_weight(
 def _backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
     """What gives the weights' cotangent once the threads are done."""
     output, out, size, stride = g.shape[2:], g.shape[1], sweep.kernel, sweep.stride
-    if is_thin(x.shape[1], size, stride, x.dtype):
-        return _thin_backward_weight(g, x, sweep)
+    if _thin.is_thin(x.shape[1], size, output, stride, x.dtype):
+        return _thin.backward_weight(g, x, sweep)
     if max(stride) == 1 and min(x.shape[1], out) * x.itemsize >= SHORT:
         return _shifted_backward_weight(g, x, sweep)
     data, given = channels_last(x), channels_last(g)
@@ -300,7 +247,10 @@ def conv_backward(
     if not _is_plain(groups, g, x, weight):
         return generic.conv_backward(namespace_of(g), g, x, weight, wanted=wanted, **how)
     of_x, finish = None, None
-    much = g.size * math.prod(weight.shape[1:]) >= 2 * PORTION  # else one thread is done before another has begun
+    cost = g.size * math.prod(weight.shape[1:])
+    much = cost >= 2 * PORTION  # else one thread is done before another has begun
+    if _thin.is_thin(x.shape[1], weight.shape[2:], g.shape[2:], stride, x.dtype):
+        g, much = _thin.as_left(g), much or _thin.is_worth_threads(cost)
     with threads.together() if much else contextlib.nullcontext():
         if wanted[0]:
             of_x = conv_backward_input(g, weight, size=tuple(x.shape[2:]), **how)

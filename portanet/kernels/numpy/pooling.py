@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from portanet import threads
 from portanet.kernels.generic import convolution as generic
+from portanet.kernels.numpy._numba import Routine
 from portanet.kernels.numpy._windows import SHORT, Ints, Pairs, channels_first, channels_last
 from portanet.library import namespace_of
 
 __all__ = ["avg_pool", "avg_pool_backward", "max_pool", "max_pool_backward"]
+
+PORTION = 1 << 16  # numbers that are worth a thread in a compiled loop
 
 
 def _is_tiling(kernel: Ints, stride: Ints, padding: Pairs) -> bool:
@@ -48,7 +52,8 @@ def max_pool_backward(g: Any, y: Any, x: Any, *, kernel: Ints, stride: Ints, pad
         g, given = np.empty_like(y), g
         g[...] = given
     if x.size > 0 and _is_tiling(kernel, stride, padding) and max(dilation) == 1:
-        return _unpooled(g, y, x, kernel, 2)
+        found = _unpooled_by_loop(g, y, x) if kernel == (2, 2) else None
+        return _unpooled(g, y, x, kernel, 2) if found is None else found
     before = tuple([b for b, _ in padding])
     size = tuple([n + b + a for n, (b, a) in zip(x.shape[2:], padding, strict=True)])
     inside = generic._inside(x.shape[2:], padding)
@@ -73,6 +78,24 @@ def _zeros_like(x: Any, size: Ints) -> Any:
     if channels_last(x).flags.c_contiguous:
         return channels_first(np.zeros((x.shape[0], *size, x.shape[1]), x.dtype))
     return np.zeros((*x.shape[:2], *size), x.dtype)
+
+
+_planes, _channels = [Routine("_pool_loops", name) for name in ("planes", "channels")]
+
+
+def _unpooled_by_loop(g: Any, y: Any, x: Any) -> Any:
+    """The way back of windows of 2 x 2, or None where no compiled loop is at hand for them."""
+    last = not x.flags.c_contiguous
+    if not all([(channels_last(a) if last else a).flags.c_contiguous for a in (g, y, x)]):
+        return None
+    loop = (_channels if last else _planes).at_hand(x.size, g, y, x)
+    if loop is None:
+        return None
+    odd = any([n % 2 for n in x.shape[2:]])
+    dx = np.zeros_like(x) if odd else np.empty_like(x)  # the last of an odd number are in no window
+    arrays = [channels_last(a) if last else a.reshape(-1, *a.shape[2:]) for a in (g, y, x, dx)]
+    threads.spread(lambda first, stop: loop(*[a[first:stop] for a in arrays]), len(arrays[0]), x.size // PORTION)
+    return dx
 
 
 def _unpooled(g: Any, y: Any, x: Any, kernel: Ints, axis: int) -> Any:
