@@ -1,6 +1,6 @@
 """The product of two matrices: NumPy's own, and for large ones that of Intel's MKL where the package `mkl` is installed.
 
-On Intel's processors MKL takes a tenth to a third less time than the OpenBLAS that NumPy comes with. Which of the two
+MKL is made for Intel's processors, where it takes less time than the OpenBLAS that NumPy comes with. Which of the two
 takes a product depends on its size and its data type alone, so a program computes the same numbers at every run.
 """
 

@@ -26,6 +26,7 @@ from portanet.kernels.numpy._windows import (
     each,
     even_portions,
     portions_for,
+    summed,
 )
 
 LIGHT = 2 * SHORT  # bytes: windows made of shorter runs of memory are taken as `Planes` where that is a compiled loop
@@ -252,8 +253,8 @@ def backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
         sums[blocks[0]] = part[0].reshape((-1, out) if form.last else (out, -1))
 
     def finish() -> Any:
-        total = np.add.reduce([sums[first] for first in sorted(sums)], axis=0)  # in the same order every time
-        return np.ascontiguousarray(total.T if form.last else total).reshape(out, x.shape[1], *sweep.kernel)
+        found = summed(sums)
+        return np.ascontiguousarray(found.T if form.last else found).reshape(out, x.shape[1], *sweep.kernel)
 
     _spread(planes, x.shape[0], dtype, cost, work, by_loop if loop else None)
     return finish

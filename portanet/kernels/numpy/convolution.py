@@ -40,6 +40,7 @@ from portanet.kernels.numpy._windows import (
     forward_sweep,
     portions_for,
     product,
+    summed,
     transposed_product,
     windows_of,
 )
@@ -111,11 +112,6 @@ def _by_windows(windows: Windows, x: Any, block: Block, matrix: Any, bias: Any, 
         target[...] = lines[..., : output[-1], :]
 
 
-def _total(sums: dict[Block, Any]) -> Any:
-    """The sum of what each portion found, in the same order every time."""
-    return np.add.reduce([sums[first] for first in sorted(sums)], axis=0)
-
-
 def _shifted_backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
     """The weights' cotangent where the stride is 1: what a tap sees is the padded array as it lies there, shifted.
 
@@ -153,7 +149,7 @@ def _shifted_backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
         sums[blocks[0]] = total
 
     each(blocks_of(x.shape[0], 1, shifts.places * (channels + out) * x.itemsize, portions_for(cost, True)), work)
-    return lambda: np.ascontiguousarray(np.moveaxis(_total(sums), (-2, -1), (0, 1)))
+    return lambda: np.ascontiguousarray(np.moveaxis(summed(sums), (-2, -1), (0, 1)))
 
 
 _weights = Products("_conv_loops", "weights")
@@ -237,7 +233,7 @@ def _backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
 
     cost = g.size * math.prod(size) * x.shape[1]
     each(blocks_of(x.shape[0], output[0], windows.row * x.itemsize, portions_for(cost)), work)
-    return lambda: windows.weights(_total(sums))
+    return lambda: windows.weights(summed(sums))
 
 
 def conv_backward(
