@@ -28,6 +28,13 @@ def space_for(name: str, shape: tuple[int, ...], dtype: Any) -> Any:
     return np.ndarray(shape, dtype, have)
 
 
+def in_order(x: Any) -> Any:
+    """``x`` with its axes in the order in which its numbers lie in memory: images whose channels come last, say."""
+    if x.flags.c_contiguous:
+        return x
+    return x.transpose(sorted(range(x.ndim), key=lambda axis: (-x.strides[axis], axis)))
+
+
 FREED = 1 << 30  # bytes of freed memory, in arrays below 32 MiB, that the process keeps
 
 

@@ -5,18 +5,24 @@ disk, where it keeps what it compiled. So a loop is compiled only when about as 
 little to do never waits. Both ways give the same bits, for Numba neither reorders sums nor joins a product and a sum to
 one rounding unless it is told to; which way is taken is therefore no one's business but the clock's.
 
-A compiled loop lets go of the interpreter. Where it is spread over threads, that is done by `portanet.threads`, like all
-other work here, and not by Numba, whose threads would compete with those of BLAS.
+A compiled loop lets go of the interpreter. Where MKL is there, whose threads are TBB's, the same threads take the
+portions of a loop: they are called in some microseconds and rest at once. Elsewhere `portanet.threads` spreads what is
+long enough, for Numba's other threads would compete with those of OpenBLAS.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from portanet import threads
+from portanet.kernels.numpy._products import mkl
 
+prange = range  # over portions; `in_threads` makes it Numba's, of which threads take their share
+PORTION = 1 << 17  # numbers that are worth one of TBB's threads
+PRODUCTS = 1 << 20  # multiplications that are
 PATIENCE = 1 << 26  # numbers that a loop's work is done on without it before it is compiled: some tenths of a second
 MULTIPLICATIONS = 64  # that take as long as what is done on a number
 SHORT = 1 << 10  # numbers: up to so many NumPy's own calls cost no more than the call of a compiled loop
@@ -40,10 +46,10 @@ class Late:
 
 
 class Loop:
-    """A function of arrays with one axis, and numbers after them, that loops over all elements.
+    """A function of a number of portions, arrays with one axis, and numbers, that loops over all elements in portions.
 
     ``None`` in place of an array or a number is another function to Numba, without the lines that ask for it.
-    ``portion`` numbers are worth a thread; without it, no number of them is.
+    ``portion`` numbers are worth a thread of `portanet.threads`; without it, no number of them is.
     """
 
     def __init__(self, function: Callable[..., None], portion: int | None = None) -> None:
@@ -70,14 +76,24 @@ class Loop:
             return None
         flat = [None if x is None else x.reshape(-1) for x in arrays]
         own = [None if number is None else first.dtype.type(number) for number in numbers]  # as NumPy takes them
+        shared = in_threads(self.late.function) if first.size >= 2 * PORTION else None
+        if shared is not None:
+            return functools.partial(shared, first.size // PORTION, *flat, *own)
         portions = 1 if self.portion is None else first.size // self.portion
         if portions < 2:
-            return functools.partial(loop, *flat, *own)
+            return functools.partial(loop, 1, *flat, *own)
 
         def work(i: int, j: int) -> None:
-            loop(*[None if x is None else x[i:j] for x in flat], *own)
+            loop(1, *[None if x is None else x[i:j] for x in flat], *own)
 
         return functools.partial(threads.spread_later, work, first.size, portions, step=16)
+
+
+class Compiled(NamedTuple):
+    """A loop that Numba compiled: for a thread ``alone``, and as TBB's threads share it where they are worth that."""
+
+    alone: Callable[..., None]
+    shared: Callable[..., None] | None
 
 
 class Routine:
@@ -88,34 +104,40 @@ class Routine:
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
 
-    def at_hand(self, cost: float, *arrays: Any) -> Callable[..., None] | None:
+    def at_hand(self, cost: float, *arrays: Any) -> Compiled | None:
         """The routine for work on so many numbers, on such arrays; None where it is to be done without it."""
         if cost <= SHORT or not is_at_hand() or not all([x.dtype.char == "f" for x in arrays]):
             return None
         if Routine.done < PATIENCE:
             Routine.done += cost
             return None
-        return _routine(self.module, self.name)
+        alone, shared = _routine(self.module, self.name)
+        return None if alone is None else Compiled(alone, shared if cost >= 2 * PORTION else None)
 
 
 class Products(Routine):
     """One that calls `_gemm.product`, whose address is its first argument; its cost is given in multiplications."""
 
-    def at_hand(self, cost: float, *arrays: Any) -> Callable[..., None] | None:
-        routine = super().at_hand(cost / MULTIPLICATIONS, *arrays)
-        at = _product_at() if routine is not None else 0
-        return functools.partial(routine, at) if routine is not None and at else None
+    def at_hand(self, cost: float, *arrays: Any) -> Compiled | None:
+        found = super().at_hand(cost / MULTIPLICATIONS, *arrays)
+        at = _product_at() if found is not None else 0
+        if found is None or not at:
+            return None
+        shared = _routine(self.module, self.name)[1] if cost >= 2 * PRODUCTS else None
+        return Compiled(*[None if one is None else functools.partial(one, at) for one in (found.alone, shared)])
 
 
 @functools.cache
-def _routine(module: str, name: str) -> Callable[..., None] | None:
+def _routine(module: str, name: str) -> tuple[Callable[..., None] | None, Callable[..., None] | None]:
+    """A function of a module for a thread alone and for TBB's, or None."""
     import importlib
 
     try:
         _wakeful()
-        return compiled(getattr(importlib.import_module(f"portanet.kernels.numpy.{module}"), name))
+        function = getattr(importlib.import_module(f"portanet.kernels.numpy.{module}"), name)
+        return compiled(function), in_threads(function)
     except ImportError:  # Numba is there, but older than NumPy
-        return None
+        return None, None
 
 
 @functools.cache
@@ -156,7 +178,7 @@ def is_at_hand() -> bool:
 
 
 @functools.cache
-def compiled(function: Callable[..., None]) -> Callable[..., None] | None:
+def compiled(function: Callable[..., None], parallel: bool = False) -> Callable[..., None] | None:
     """The function as Numba compiles it, for each combination of data types and missing arguments when it is met.
 
     None where Numba cannot be imported, as when it is older than NumPy.
@@ -167,8 +189,57 @@ def compiled(function: Callable[..., None]) -> Callable[..., None] | None:
         numba: Any = importlib.import_module("numba")
     except ImportError:
         return None
-    how: dict[str, Any] = {"nogil": True, "error_model": "numpy"}  # by which 1 / 0 is infinite
+    how: dict[str, Any] = {"nogil": True, "parallel": parallel, "error_model": "numpy"}  # by which 1 / 0 is infinite
     try:
         return numba.njit(cache=True, **how)(function)
     except RuntimeError:  # there is no folder that it may keep what it compiled in
         return numba.njit(**how)(function)
+
+
+def in_threads(function: Callable[..., None]) -> Callable[..., None] | None:
+    """The function as Numba compiles it for TBB's threads, which share each `prange`; None where these are not at hand."""
+    return _in_threads(function) if _tbb_is_at_hand() else None
+
+
+@functools.cache
+def _in_threads(function: Any) -> Callable[..., None] | None:
+    import importlib
+    import types
+
+    numba: Any = importlib.import_module("numba")
+    several = types.FunctionType(function.__code__, {**function.__globals__, "prange": numba.prange}, function.__name__)
+    several.__qualname__ = (
+        f"{function.__qualname__}_in_threads"  # by which Numba keeps it on the disk, beside the other
+    )
+    alone, shared = compiled(function), compiled(several, parallel=True)
+    process = os.getpid()
+
+    def run(*args: Any) -> None:
+        count = threads.usable()
+        if count == 1 or os.getpid() != process:  # after a fork TBB would wait for threads that do not exist
+            alone(*args)
+            return
+        before = numba.get_num_threads()
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        shared(*args)
+        numba.set_num_threads(before)
+
+    return run
+
+
+@functools.cache
+def _tbb_is_at_hand() -> bool:
+    """Whether Numba's threads are TBB's, as MKL's are, and nobody has chosen others."""
+    import importlib
+
+    if mkl() is None or not is_at_hand():
+        return False
+    try:
+        numba: Any = importlib.import_module("numba")
+        importlib.import_module("numba.np.ufunc.tbbpool")
+    except ImportError:
+        return False
+    try:
+        return bool(numba.threading_layer() == "tbb")
+    except ValueError:  # none is at work yet
+        return bool(numba.config.THREADING_LAYER == "default")

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from portanet.kernels.numpy._memory import space_for
-from portanet.kernels.numpy._numba import Products
+from portanet.kernels.numpy._numba import Compiled, Products
 from portanet.kernels.numpy._windows import SMALL, Block, Done, Ints, Shifts, Sweep, in_lines
 
 HEAVY = 1 << 15  # numbers: weights of one product that stay close to the processor
@@ -122,23 +121,26 @@ class Runs:
         lines = lines.reshape(-1, images, *self.groups, self.merged, lines.shape[-2] // self.merged, out)
         return list(lines[..., : sweep.output[-1], :])
 
-    def loop(self, cost: float, x: Any) -> Callable[..., None] | None:
-        """The same `multiply` as a compiled loop, where there is one."""
-        routine = _multiply.at_hand(cost, x) if len(self.size) == 2 else None
-        return None if routine is None else functools.partial(self._by, routine)
+    def loop(self, cost: float, x: Any, portions: int) -> Compiled | None:
+        """The same `multiply` as a compiled loop, where there is one; threads share it in so many portions of images."""
+        found = _multiply.at_hand(cost, x) if self._is_plain() else None
+        if found is None:
+            return None
+        shared = found.shared and functools.partial(self._by, found.shared, portions)
+        return Compiled(functools.partial(self._by, found.alone, 1), shared)
 
-    def _by(self, routine: Any, x: Any, block: Block, columns: Any, bias: Any, y: Any, done: Done) -> None:
+    def _is_plain(self) -> bool:
+        return len(self.size) == 2 and self.count > 1 and self.out > 1  # NumPy has another function for vectors
+
+    def _by(
+        self, routine: Any, portions: int, x: Any, block: Block, columns: Any, bias: Any, y: Any, done: Done
+    ) -> None:
         n0, n1, r0, r1 = block
         this = self.part(r0, r1)
-        if this.count == 1 or this.out == 1:  # NumPy has another function for vectors
+        if not this._is_plain():
             return self.multiply(x, block, columns, bias, y, done)
-        done.clear()
         layout, channels, out, along = this.layout, this.channels, this.out, this.sweep.stride
         pitch = layout.pitch[-1] * channels
-        source = space_for("source", ((layout.places + this.beyond) * channels,), x.dtype)
-        source.fill(0)
-        taps, length = len(columns), this.length * out
-        shares = space_for("lines", (taps, *this.groups, length), x.dtype)
         target = in_lines(y[n0:n1, r0:r1])
         places = (layout.target[0].start * pitch + layout.target[1].start * channels, pitch)
         rows = (this.merged, this.residues, this.count, this.pitch * out)
@@ -150,8 +152,9 @@ class Runs:
         )
         if bias is not None:
             bias = np.tile(bias, target.shape[3] // out)
-        seen = in_lines(x[n0:n1, *layout.inside])
-        routine(seen, columns.reshape(taps, -1, out), bias, target, source, shares, places, rows, steps)
+        seen, taps = in_lines(x[n0:n1, *layout.inside]), columns.reshape(len(columns), -1, out)
+        sizes = ((layout.places + this.beyond) * channels, *this.groups, this.length * out)
+        routine(portions, seen, taps, bias, target, places, rows, steps, sizes)
 
 
 _multiply = Products("_conv_loops", "multiply")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from portanet.kernels.numpy._memory import space_for
-from portanet.kernels.numpy._numba import Products, products_are_at_hand
+from portanet.kernels.numpy._numba import Compiled, Products, products_are_at_hand
 from portanet.kernels.numpy._windows import (
     SHORT,
     Block,
@@ -23,8 +23,10 @@ from portanet.kernels.numpy._windows import (
     blocks_of,
     channels_first,
     channels_last,
+    cuts_of,
     each,
     even_portions,
+    images_of,
     portions_for,
     summed,
 )
@@ -136,7 +138,7 @@ class Planes:
         """Where an array begins in a plane, and from one plane and line to the next: numbers."""
         return self.to[0].start * self.of_axis[0] + self.to[1].start, self.plane, self.of_axis[0]
 
-    def loop(self, of: Products, cost: float, out: int, *arrays: Any) -> Any:
+    def loop(self, of: Products, cost: float, out: int, *arrays: Any) -> Compiled | None:
         """The compiled loop, where there is one and NumPy has no other function, for vectors, for its products."""
         plain = len(self.size) == 2 and min(out, self.columns, self.places) > 1
         return of.at_hand(cost, *arrays) if plain else None
@@ -171,9 +173,14 @@ class Lines:
             return channels_first(lines.reshape(-1, *self.planes.lines, self.out)[:, *self.planes.inside])
         return lines.reshape(-1, self.out, *self.planes.lines)[:, :, *self.planes.inside]
 
-    def image(self, dtype: Any) -> Any:
-        """Memory for the places of one image, as compiled loops see it: (groups, lines, numbers of a line)."""
-        return self.space(1, dtype).reshape(1 if self.last else self.out, self.planes.lines[0], -1)
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """What compiled loops need of memory: the planes of an image and a line more, a row of its windows, and the
+        shape of its places, (groups, lines, numbers of a line)."""
+        planes, groups = self.planes, 1 if self.last else self.out
+        lines, width = planes.lines[0], planes.places // planes.lines[0]
+        source = planes.channels * planes.plane + planes.plane // planes.size[0]
+        return source, planes.places, groups, lines, width * self.out if self.last else width
 
     def flat(self, x: Any) -> Any:
         """(N, O, *windows), which lies so, as they see it: (N, groups, lines, numbers of a line)."""
@@ -211,14 +218,12 @@ def conv(x: Any, weight: Any, bias: Any, sweep: Sweep) -> Any:
             else:
                 np.add(form.inside(lines), bias.reshape(-1, *[1] * (x.ndim - 2)), out=y[n0:n1])
 
-    def by_loop(blocks: list[Block]) -> None:
-        part, source = slice(blocks[0][0], blocks[-1][1]), planes.source(1, dtype)
-        source.fill(0)
-        added = None if bias is None else form.bias(bias)
-        given, windows, lines = x[part, :, *planes.of], planes.windows(1, dtype)[0], form.image(dtype)
-        loop(form.last, given, matrix, added, form.flat(y[part]), source, windows, lines, planes.taps, planes.begins)
+    def by_loop(run: Any, portions: list[list[Block]]) -> None:
+        part, added = images_of(portions), None if bias is None else form.bias(bias)
+        given, where = x[part, :, *planes.of], (form.sizes, planes.taps, planes.begins)
+        run(len(portions), form.last, given, matrix, added, form.flat(y[part]), *where)
 
-    _spread(planes, x.shape[0], dtype, cost, work, by_loop if loop else None)
+    _spread(planes, x.shape[0], dtype, cost, work, loop, by_loop)
     return y
 
 
@@ -242,21 +247,18 @@ def backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
             total = total + np.add.reduce(part, axis=0)
         sums[blocks[0]] = total
 
-    def by_loop(blocks: list[Block]) -> None:
-        (n0, n1), source, lines = (blocks[0][0], blocks[-1][1]), planes.source(1, dtype), form.image(dtype)
-        source.fill(0)
-        lines.fill(0)
-        part = np.zeros((3, out * planes.columns), dtype)
-        given, windows, images = x[n0:n1, :, *planes.of], planes.windows(1, dtype)[0], blocks[0][1] - n0
-        room = (source, windows, lines, part[1:])
-        loop(form.last, given, form.flat(g[n0:n1]), part[0], *room, planes.taps, images, planes.begins)
-        sums[blocks[0]] = part[0].reshape((-1, out) if form.last else (out, -1))
+    def by_loop(run: Any, portions: list[list[Block]]) -> None:
+        totals = np.empty((len(portions), out * planes.columns), dtype)
+        where = (form.sizes, planes.taps, planes.begins)
+        run(len(portions), form.last, x[:, :, *planes.of], form.flat(g), totals, cuts_of(portions), *where)
+        for blocks, total in zip(portions, totals, strict=True):
+            sums[blocks[0]] = total.reshape((-1, out) if form.last else (out, -1))
 
     def finish() -> Any:
         found = summed(sums)
         return np.ascontiguousarray(found.T if form.last else found).reshape(out, x.shape[1], *sweep.kernel)
 
-    _spread(planes, x.shape[0], dtype, cost, work, by_loop if loop else None)
+    _spread(planes, x.shape[0], dtype, cost, work, loop, by_loop)
     return finish
 
 
@@ -275,13 +277,11 @@ def backward_input(g: Any, weight: Any, size: Ints, sweep: Sweep) -> Any:
             np.matmul(matrix.T, lines.transpose(0, 2, 1) if form.last else lines, out=found)
             planes.fold(found, dx[n0:n1])
 
-    def by_loop(blocks: list[Block]) -> None:
-        part, source, lines = slice(blocks[0][0], blocks[-1][1]), planes.source(1, dtype), form.image(dtype)
-        lines.fill(0)
-        room = (source, planes.windows(1, dtype)[0], lines)
-        loop(form.last, form.flat(g[part]), matrix, dx[part, :, *planes.of], *room, planes.taps, planes.begins)
+    def by_loop(run: Any, portions: list[list[Block]]) -> None:
+        part, where = images_of(portions), (form.sizes, planes.taps, planes.begins)
+        run(len(portions), form.last, form.flat(g[part]), matrix, dx[part, :, *planes.of], *where)
 
-    _spread(planes, g.shape[0], dtype, cost, work, by_loop if loop else None)
+    _spread(planes, g.shape[0], dtype, cost, work, loop, by_loop)
     return dx
 
 
@@ -294,10 +294,17 @@ def _laid(form: Lines, g: Any, anew: bool) -> Any:
     return lines
 
 
-def _spread(planes: Planes, images: int, dtype: Any, cost: float, work: Any, by_loop: Any) -> None:
+def _spread(
+    planes: Planes, images: int, dtype: Any, cost: float, work: Any, loop: Compiled | None, by_loop: Any
+) -> None:
     """Do it by threads, cut for the loop; without one they would wait for the interpreter, so several parts are one."""
-    blocks = planes.blocks(images, dtype, even_portions(cost, PORTION))
-    each(blocks, by_loop or work, len(blocks) if by_loop else portions_for(cost))
+    portions = planes.blocks(images, dtype, even_portions(cost, PORTION))
+    if loop is None:
+        each(portions, work, portions_for(cost))
+    elif loop.shared is not None and len(portions) > 1:
+        by_loop(loop.shared, portions)
+    else:
+        each(portions, lambda blocks: by_loop(loop.alone, [blocks]), len(portions))
 
 
 def is_worth_threads(cost: float) -> bool:

@@ -132,6 +132,16 @@ def each(portions: list[list[Block]], work: Callable[[list[Block]], None], tasks
     threads.spread_later(some, len(portions), tasks)
 
 
+def images_of(portions: list[list[Block]]) -> slice:
+    """The images of neighbouring portions of whole images."""
+    return slice(portions[0][0][0], portions[-1][-1][1])
+
+
+def cuts_of(portions: list[list[Block]]) -> Any:
+    """Of each portion of whole images with which it begins and ends, and how many are a block: as loops take it."""
+    return np.asarray([(blocks[0][0], blocks[-1][1], blocks[0][1] - blocks[0][0]) for blocks in portions], np.int64)
+
+
 def summed(sums: dict[Block, Any]) -> Any:
     """The sum of what each portion found, by its first block: in the same order every time."""
     return np.add.reduce([sums[first] for first in sorted(sums)], axis=0)
@@ -338,29 +348,22 @@ class Shifts:
         self.steps = [n * d for n, d in zip(self.of_axis, sweep.dilation, strict=True)]  # from a tap to the next
         self.furthest = sum([(k - 1) * step for k, step in zip(sweep.kernel, self.steps, strict=True)])
 
-    def by_loop(self, loop: Callable[..., None], x: Any, g: Any, blocks: list[Block], rows: int) -> Any:
-        """The sums over a stretch of images of g (N, *windows, O) times what each tap sees of x (N, *size, C)."""
+    def by_loop(self, loop: Callable[..., None], x: Any, g: Any, portions: list[list[Block]], rows: int) -> Any:
+        """For each portion of the images the sums of g (N, *windows, O) times what each tap sees of x (N, *size, C)."""
         channels, out = x.shape[-1], g.shape[-1]
-        images = blocks[0][1] - blocks[0][0]
-        parts = -(-images * self.places // rows)
-        source = space_for("source", ((parts * rows + self.furthest) * channels,), x.dtype)
-        lines = space_for("lines", (parts * rows * out,), x.dtype)
-        total = np.zeros((*self.kernel, out, channels), x.dtype)
+        totals = np.empty((len(portions), *self.kernel, out, channels), x.dtype)
         taps = [sum([t * step for t, step in zip(tap, self.steps, strict=True)]) for tap in np.ndindex(self.kernel)]
         first = self.target[0].start * self.pitch[1] + self.target[1].start
-        n0, n1 = blocks[0][0], blocks[-1][1]
         loop(
-            in_lines(x[n0:n1, *self.inside]),
-            in_lines(g[n0:n1]),
-            total.reshape(-1, out * channels),
-            source,
-            lines,
-            np.empty((2, out * channels), x.dtype),
+            len(portions),
+            in_lines(x[:, *self.inside]),
+            in_lines(g),
+            totals.reshape(len(portions), -1, out * channels),
+            cuts_of(portions),
             np.asarray(taps, np.int64) * channels,
-            images,
-            (first, self.pitch[1], self.places, rows, out, channels),
+            (first, self.pitch[1], self.places, rows, out, channels, self.furthest),
         )
-        return total
+        return totals
 
 
 def in_lines(x: Any) -> Any:

@@ -73,21 +73,30 @@ def _swept(x: Any, jobs: list[tuple[Sweep, Any, Any]], bias: Any = None) -> None
     forms = [_form_of(x, sweep, weight, y) for sweep, weight, y in jobs]
     matrices = [form.columns(weight) for form, (_, weight, _) in zip(forms, jobs, strict=True)]
     cost = sum([math.prod(s.output) * w.size for s, w, _ in jobs]) * x.shape[0]
-    loops = [form.loop(cost, x) if isinstance(form, Runs) else None for form in forms]
+    rows = max([sweep.output[0] for sweep, _, _ in jobs])
+    bytes_of_row = max([form.row for form in forms]) * x.itemsize
+    free = all([isinstance(form, Runs) for form in forms])
+    portions = blocks_of(x.shape[0], rows, bytes_of_row, portions_for(cost, free))
+    loops = [form.loop(cost, x, len(portions)) if isinstance(form, Runs) else None for form in forms]
+    if len(portions) > 1 and portions[0][0][2:] == (0, rows) and all([loop and loop.shared for loop in loops]):
+        for loop, matrix, (sweep, _, y) in zip(loops, matrices, jobs, strict=True):
+            loop.shared(x, (0, x.shape[0], 0, sweep.output[0]), matrix, bias, y, {})
+        return
 
     def work(blocks: list[Block]) -> None:
         for form, loop, matrix, (sweep, _, y) in zip(forms, loops, matrices, jobs, strict=True):
             done: Done = {}  # the memory of the sweep before is this one's now
-            multiply = loop or (form.multiply if isinstance(form, Runs) else functools.partial(_by_windows, form))
+            multiply = (
+                loop.alone
+                if loop
+                else (form.multiply if isinstance(form, Runs) else functools.partial(_by_windows, form))
+            )
             for n0, n1, r0, r1 in _joined(blocks, rows) if loop else blocks:
                 r1 = min(r1, sweep.output[0])
                 if r0 < r1:
                     multiply(x, (n0, n1, r0, r1), matrix, bias, y, done)
 
-    rows = max([sweep.output[0] for sweep, _, _ in jobs])
-    bytes_of_row = max([form.row for form in forms]) * x.itemsize
-    free = all([isinstance(form, Runs) for form in forms])
-    each(blocks_of(x.shape[0], rows, bytes_of_row, portions_for(cost, free)), work)
+    each(portions, work)
 
 
 def _joined(blocks: list[Block], rows: int) -> list[Block]:
@@ -124,9 +133,14 @@ def _shifted_backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
     cost = g.size * math.prod(sweep.kernel) * channels
     loop = _weights.at_hand(cost, data, given) if len(sweep.kernel) == 2 and min(out, channels) > 1 else None
 
+    portions = blocks_of(x.shape[0], 1, shifts.places * (channels + out) * x.itemsize, portions_for(cost, True))
+    if loop is not None and loop.shared is not None and len(portions) > 1:
+        totals = shifts.by_loop(loop.shared, data, given, portions, rows)
+        return lambda: _in_order(np.add.reduce(totals, axis=0))
+
     def work(blocks: list[Block]) -> None:
         if loop is not None:
-            sums[blocks[0]] = shifts.by_loop(loop, data, given, blocks, rows)
+            sums[blocks[0]] = shifts.by_loop(loop.alone, data, given, [blocks], rows)[0]
             return
         images, total = 0, 0.0
         for n0, n1, _, _ in blocks:
@@ -148,8 +162,13 @@ def _shifted_backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
             total = total + np.add.reduce(found, axis=len(sweep.kernel))
         sums[blocks[0]] = total
 
-    each(blocks_of(x.shape[0], 1, shifts.places * (channels + out) * x.itemsize, portions_for(cost, True)), work)
-    return lambda: np.ascontiguousarray(np.moveaxis(summed(sums), (-2, -1), (0, 1)))
+    each(portions, work)
+    return lambda: _in_order(summed(sums))
+
+
+def _in_order(weights: Any) -> Any:
+    """(*kernel, O, C) as (O, C, *kernel)."""
+    return np.ascontiguousarray(np.moveaxis(weights, (-2, -1), (0, 1)))
 
 
 _weights = Products("_conv_loops", "weights")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,15 @@ import numpy as np
 from portanet import threads
 from portanet.kernels.generic import norm as generic
 from portanet.kernels.numpy._memory import space_for
-from portanet.kernels.numpy._numba import Routine
+from portanet.kernels.numpy._numba import PORTION as SHARE
+from portanet.kernels.numpy._numba import Compiled, Routine
 from portanet.kernels.numpy._windows import RUN, channels_last
 from portanet.library import namespace_of
 
 __all__ = ["batch_norm", "batch_norm_backward", "channel_moments"]
 
 BLOCK = 1 << 18  # bytes of one array at a time
-PORTION = 1 << 20  # numbers that are worth a thread
+PORTION = 1 << 20  # numbers that are worth a thread of ours
 MOST = 8  # portions
 
 _moments, _scaled, _products, _slopes = [
@@ -48,6 +48,7 @@ class _Channels:
             self.rows, self.length = shape[0], size // shape[0]
         self.step = step = max(1, BLOCK // (self.length * dtype.itemsize))
         self.portions = max(1, min(MOST, size // PORTION))
+        self.shares = max(1, size // SHARE)
         self.cuts = [(i, min(i + step, self.rows)) for i in range(0, self.rows, step)]
         self.counts = np.asarray([[(b - a) * (self.length // self.count)] for a, b in self.cuts], np.float64)
         self.dtype = dtype
@@ -77,25 +78,34 @@ class _Channels:
     def _joined(self, line: Any) -> Any:
         return np.add.reduce(line.reshape(self.run, self.count), axis=0, dtype=np.float64)
 
-    def loop(self, routine: Routine, *arrays: Any) -> Callable[..., None] | None:
+    def loop(self, routine: Routine, *arrays: Any) -> Compiled | None:
         """A compiled loop, where there is one for such arrays."""
         return routine.at_hand(arrays[0].size, *arrays) if self.last and self.length > 1 else None
 
-    def by_blocks(self, loop: Callable[..., None], *arrays: Any) -> tuple[Any, Any]:
+    def by_blocks(self, loop: Compiled, *arrays: Any) -> tuple[Any, Any]:
         """What a loop finds for each block and channel, two numbers; threads take blocks."""
         found, step = np.empty((2, len(self.cuts), self.count)), self.step
 
         def work(a: int, b: int) -> None:
             rows = slice(a * step, b * step)
-            line = space_for("line", (2, self.length), self.dtype)
-            loop(*[x[rows] for x in arrays], step, *found[:, a:b], line)
+            loop.alone(1, *[x[rows] for x in arrays], step, *found[:, a:b])
 
-        threads.spread(work, len(self.cuts), self.portions)
+        if loop.shared is not None:
+            loop.shared(min(len(self.cuts), self.shares), *arrays, step, *found)
+        else:
+            threads.spread(work, len(self.cuts), self.portions)
         return found[0], found[1]
 
-    def by_rows(self, loop: Callable[..., None], arrays: list[Any], lines: list[Any], target: Any) -> None:
+    def by_rows(self, loop: Compiled, arrays: list[Any], lines: list[Any], target: Any) -> None:
         """A loop over rows of arrays, with lines of numbers for all of them, into ``target``; threads take rows."""
-        threads.spread(lambda a, b: loop(*[x[a:b] for x in arrays], *lines, target[a:b]), self.rows, self.portions)
+
+        def work(a: int, b: int) -> None:
+            loop.alone(1, *[x[a:b] for x in arrays], *lines, target[a:b])
+
+        if loop.shared is not None:
+            loop.shared(self.shares, *arrays, *lines, target)
+        else:
+            threads.spread(work, self.rows, self.portions)
 
     def alike(self, g: Any, x: Any) -> Any:
         """``g`` in memory as ``x`` is."""

@@ -94,7 +94,11 @@ def _unpooled_by_loop(g: Any, y: Any, x: Any) -> Any:
     odd = any([n % 2 for n in x.shape[2:]])
     dx = np.zeros_like(x) if odd else np.empty_like(x)  # the last of an odd number are in no window
     arrays = [channels_last(a) if last else a.reshape(-1, *a.shape[2:]) for a in (g, y, x, dx)]
-    threads.spread(lambda first, stop: loop(*[a[first:stop] for a in arrays]), len(arrays[0]), x.size // PORTION)
+    portions = x.size // PORTION
+    if loop.shared is not None:
+        loop.shared(portions, *arrays)
+    else:
+        threads.spread(lambda i, j: loop.alone(1, *[a[i:j] for a in arrays]), len(arrays[0]), portions)
     return dx
 
 
