@@ -1,17 +1,23 @@
 """Attention over packed queries, keys and values as loops that Numba compiles: one head of one example after the other.
 
 Products, exp and log are NumPy's own loops, on the blocks of `attention`, and the rest is computed in its order: the bits
-are the same. The arguments of NumPy's loops are set before each, for they write to them.
+are the same. The arguments of NumPy's loops are set before each, for they write to them. This module imports Numba; it
+is imported when a loop is compiled.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
 
+from portanet.kernels.numpy._numba import prange
 
-def forward(
+numba: Any = importlib.import_module("numba")
+
+
+def _forward(
     product: Any, exp: Any, log: Any, maximum: Any, x: Any, out: Any, logs: Any, blocks: Any, causal: bool, scale: Any,
     highest: float, lowest: float, failed: Any, begin: int, end: int,
 ) -> None:  # fmt: skip
@@ -76,7 +82,7 @@ def forward(
                     out[n, i, h, d] = summed[i, d] / total[i]
 
 
-def backward(
+def _backward(
     product: Any, exp: Any, gout: Any, out: Any, logs: Any, x: Any, gx: Any, blocks: Any, causal: bool, scale: Any,
     begin: int, end: int,
 ) -> None:  # fmt: skip
@@ -159,3 +165,28 @@ def backward(
                 for which in range(2):
                     for d in range(width):
                         gx[n, i, which, h, d] *= scale
+
+
+some_forward, some_backward = [numba.njit(nogil=True, error_model="numpy")(one) for one in (_forward, _backward)]
+
+
+def forward(
+    product: Any, exp: Any, log: Any, maximum: Any, n: int, x: Any, out: Any, logs: Any, blocks: Any, causal: bool,
+    scale: Any, highest: float, lowest: float, failed: Any,
+) -> None:  # fmt: skip
+    """All examples; threads take ``n`` portions of them."""
+    for k in prange(n):
+        begin, end = k * x.shape[0] // n, (k + 1) * x.shape[0] // n
+        some_forward(
+            product, exp, log, maximum, x, out, logs, blocks, causal, scale, highest, lowest, failed, begin, end
+        )
+
+
+def backward(
+    product: Any, exp: Any, n: int, gout: Any, out: Any, logs: Any, x: Any, gx: Any, blocks: Any, causal: bool,
+    scale: Any,
+) -> None:  # fmt: skip
+    """All examples; threads take ``n`` portions of them."""
+    for k in prange(n):
+        begin, end = k * x.shape[0] // n, (k + 1) * x.shape[0] // n
+        some_backward(product, exp, gout, out, logs, x, gx, blocks, causal, scale, begin, end)

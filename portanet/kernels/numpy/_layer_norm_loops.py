@@ -1,17 +1,23 @@
 """Layer normalisation as loops that Numba compiles: what lies between the products takes one pass over each block.
 
 The products are NumPy's own loops on the blocks of `layer_norm`, and the rest is computed in its order: the bits are the
-same. The arguments of a product are set before each, for NumPy's loops write to them.
+same. The arguments of a product are set before each, for NumPy's loops write to them. This module imports Numba; it is
+imported when a loop is compiled.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
 
+from portanet.kernels.numpy._numba import prange
 
-def forward(
+numba: Any = importlib.import_module("numba")
+
+
+def _forward(
     product: Any, squares: Any, x: Any, y: Any, weight: Any, bias: Any, mean_of: Any, eps: Any, block: int,
     first: int, last: int,
 ) -> None:  # fmt: skip
@@ -45,9 +51,9 @@ def forward(
                     y[start + i, j] = centred[i, j] * factor * weight[j] + bias[j]
 
 
-def backward(
-    product: Any, squares: Any, g: Any, x: Any, gx: Any, weight: Any, mean_of: Any, weighted: Any, ones: Any,
-    of_weight: Any, of_bias: Any, eps: Any, block: int, first: int, last: int,
+def _backward(
+    product: Any, squares: Any, g: Any, x: Any, gx: Any, of_weight: Any, of_bias: Any, weight: Any, mean_of: Any,
+    weighted: Any, ones: Any, eps: Any, block: int, first: int, last: int,
 ) -> None:  # fmt: skip
     """Rows ``first`` to ``last`` of ``gx``, and of each block a row of ``of_weight`` and of ``of_bias``."""
     width, size = x.shape[1], x.itemsize
@@ -91,3 +97,31 @@ def backward(
             else:
                 for j in range(width):
                     gx[start + i, j] = (g[start + i, j] * weight[j] - (centred[i, j] * turn + shift)) * factor
+
+
+forward_rows, backward_rows = [numba.njit(nogil=True, error_model="numpy")(one) for one in (_forward, _backward)]
+
+
+def forward(
+    product: Any, squares: Any, n: int, x: Any, y: Any, weight: Any, bias: Any, mean_of: Any, eps: Any, block: int
+) -> None:
+    """All rows; threads take ``n`` portions of the blocks."""
+    rows = x.shape[0]
+    blocks = -(-rows // block)
+    for k in prange(n):
+        first, last = k * blocks // n * block, min(rows, (k + 1) * blocks // n * block)
+        forward_rows(product, squares, x, y, weight, bias, mean_of, eps, block, first, last)
+
+
+def backward(
+    product: Any, squares: Any, n: int, g: Any, x: Any, gx: Any, of_weight: Any, of_bias: Any, weight: Any, mean_of: Any,
+    weighted: Any, ones: Any, eps: Any, block: int,
+) -> None:  # fmt: skip
+    """All rows; threads take ``n`` portions of the blocks."""
+    rows = x.shape[0]
+    blocks = -(-rows // block)
+    for k in prange(n):
+        first, last = k * blocks // n * block, min(rows, (k + 1) * blocks // n * block)
+        backward_rows(
+            product, squares, g, x, gx, of_weight, of_bias, weight, mean_of, weighted, ones, eps, block, first, last
+        )

@@ -14,7 +14,7 @@ import numpy as np
 from portanet.kernels.numpy._numba import prange
 
 
-def moments(n: int, x: Any, step: int, own: Any, squares: Any) -> None:
+def moments(n: int, x: Any, own: Any, squares: Any, step: int) -> None:
     """For each block the sum of each channel divided by its places into ``own``, and the sum of squares about that."""
     blocks, channels = own.shape
     length = x.shape[1]
@@ -50,7 +50,7 @@ def moments(n: int, x: Any, step: int, own: Any, squares: Any) -> None:
                     squares[block, c] += total[r + c]
 
 
-def scaled(n: int, xs: Any, scales: Any, shifts: Any, ys: Any) -> None:
+def scaled(n: int, xs: Any, ys: Any, scales: Any, shifts: Any) -> None:
     """y = x scales + shifts, row by row."""
     for k in prange(n):
         here = slice(k * xs.shape[0] // n, (k + 1) * xs.shape[0] // n)
@@ -60,7 +60,7 @@ def scaled(n: int, xs: Any, scales: Any, shifts: Any, ys: Any) -> None:
                 y[i, j] = x[i, j] * scales[j] + shifts[j]
 
 
-def products(n: int, g: Any, x: Any, step: int, sums: Any, both: Any) -> None:
+def products(n: int, g: Any, x: Any, sums: Any, both: Any, step: int) -> None:
     """For each block the sum of g for each channel into ``sums``, and that of g x into ``both``."""
     blocks, channels = sums.shape
     length = x.shape[1]
@@ -83,7 +83,7 @@ def products(n: int, g: Any, x: Any, step: int, sums: Any, both: Any) -> None:
                     both[block, c] += other[r + c]
 
 
-def slopes(n: int, gs: Any, xs: Any, factors: Any, slopes: Any, rest: Any, dxs: Any) -> None:
+def slopes(n: int, gs: Any, xs: Any, dxs: Any, factors: Any, slopes: Any, rest: Any) -> None:
     """dx = g factors + (x slopes + rest), row by row."""
     for k in prange(n):
         here = slice(k * xs.shape[0] // n, (k + 1) * xs.shape[0] // n)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from portanet import threads
@@ -90,10 +90,30 @@ class Loop:
 
 
 class Compiled(NamedTuple):
-    """A loop that Numba compiled: for a thread ``alone``, and as TBB's threads share it where they are worth that."""
+    """A loop that Numba compiled: for a thread ``alone``, and as TBB's threads share it where they are worth that.
+
+    Its first argument is in how many portions to cut the work.
+    """
 
     alone: Callable[..., None]
     shared: Callable[..., None] | None
+
+    def having(self, *first: Any) -> Compiled:
+        """The loop whose first arguments are these."""
+        return Compiled(*[None if one is None else functools.partial(one, *first) for one in self])  # type: ignore[arg-type]
+
+    def over(
+        self, size: int, portions: int, cut: Callable[[int, int], Sequence[Any]], *rest: Any, ours: int | None = None
+    ) -> None:
+        """Call it on ``cut(first, last)`` for stretches of ``range(size)``, and on the ``rest``, which is for all.
+
+        TBB's threads share as many portions, or else ours do, ``ours`` where that is another number.
+        """
+        if self.shared is not None and portions > 1:
+            self.shared(min(portions, size), *cut(0, size), *rest)
+        else:
+            alone, count = self.alone, portions if ours is None else ours
+            threads.spread(lambda first, last: alone(1, *cut(first, last), *rest), size, count)
 
 
 class Routine:
@@ -101,12 +121,12 @@ class Routine:
 
     done = 0.0  # how much was done without any of them
 
-    def __init__(self, module: str, name: str) -> None:
-        self.module, self.name = module, name
+    def __init__(self, module: str, name: str, types: str = "f") -> None:
+        self.module, self.name, self.types = module, name, types  # characters of NumPy's
 
     def at_hand(self, cost: float, *arrays: Any) -> Compiled | None:
         """The routine for work on so many numbers, on such arrays; None where it is to be done without it."""
-        if cost <= SHORT or not is_at_hand() or not all([x.dtype.char == "f" for x in arrays]):
+        if cost <= SHORT or not is_at_hand() or not all([x.dtype.char in self.types for x in arrays]):
             return None
         if Routine.done < PATIENCE:
             Routine.done += cost
@@ -124,7 +144,7 @@ class Products(Routine):
         if found is None or not at:
             return None
         shared = _routine(self.module, self.name)[1] if cost >= 2 * PRODUCTS else None
-        return Compiled(*[None if one is None else functools.partial(one, at) for one in (found.alone, shared)])
+        return Compiled(found.alone, shared).having(at)
 
 
 @functools.cache

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from portanet import threads
-from portanet.kernels.numpy import _attention_loops
 from portanet.kernels.numpy._loops import loop_of
-from portanet.kernels.numpy._numba import Late
+from portanet.kernels.numpy._numba import Compiled, Routine
 
 _QUERIES = 64  # in a block, where attention is causal
 _CACHED = 1 << 17  # numbers in the blocks of scores that are computed together
@@ -154,18 +153,18 @@ def packed_attention_backward(
 # Compiled loops, for queries, keys and values in one array and no mask.
 
 
-_forward_loops, _backward_loops = Late(_attention_loops.forward), Late(_attention_loops.backward)
+_forward_loops, _backward_loops = [Routine("_attention_loops", name, "fd") for name in ("forward", "backward")]
 
 
-def _compiled(loops: Late, names: Sequence[Any], heads: int, x: Any, *others: Any) -> Callable[..., None] | None:
+def _compiled(loops: Routine, names: Sequence[Any], heads: int, x: Any, *others: Any) -> Compiled | None:
     """``loops`` with NumPy's own loops as its first arguments; None where NumPy's calls must do."""
     types = x.dtype.char
-    if types not in "fd" or not x.size or not all([one.dtype == x.dtype and one.flags.carray for one in (x, *others)]):
+    if not x.size or not all([one.dtype == x.dtype and one.flags.carray for one in (x, *others)]):
         return None
     own = [loop_of(name, f"{types * name.nin}->{types}") for name in names]
     batch, length, _ = x.shape
-    run = None if None in own else loops.after(batch * heads * length * length)
-    return None if run is None else functools.partial(run, *own)
+    found = None if None in own else loops.at_hand(batch * heads * length * length, x)
+    return None if found is None else found.having(*own)
 
 
 def _packed_forward(x: Any, out: Any, logs: Any, heads: int, causal: bool, scale: float) -> bool:
@@ -184,7 +183,8 @@ def _packed_forward(x: Any, out: Any, logs: Any, heads: int, causal: bool, scale
         math.exp(-_MODERATE),
         failed,
     )
-    threads.spread(functools.partial(run, *arrays, *how), batch, batch * length * length * width // 3 // _PORTION)
+    portions = batch * length * length * width // 3 // _PORTION
+    run.over(batch, portions, lambda i, j: [one[i:j] for one in arrays], *how)
     return not failed[0]
 
 
@@ -200,7 +200,8 @@ def _packed_backward(
     narrow, wide = (batch, length, heads, each), (batch, length, 3, heads, each)
     arrays = (gout.reshape(narrow), out.reshape(narrow), logs, x.reshape(wide), gx.reshape(wide))
     how = (np.array(_blocks(length, length, causal)[::-1]), causal, x.dtype.type(scale))
-    threads.spread(functools.partial(run, *arrays, *how), batch, 2 * batch * length * length * width // 3 // _PORTION)
+    portions = 2 * batch * length * length * width // 3 // _PORTION
+    run.over(batch, portions, lambda i, j: [one[i:j] for one in arrays], *how)
     return True
 
 

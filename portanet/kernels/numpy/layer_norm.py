@@ -5,36 +5,30 @@ What lies between the products is NumPy's calls or, to the same bits, loops that
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from portanet import threads
 from portanet.kernels.generic.layer_norm import layer_norm as defined
 from portanet.kernels.generic.layer_norm import layer_norm_backward as defined_backward
-from portanet.kernels.numpy import _layer_norm_loops
 from portanet.kernels.numpy._loops import loop_of
-from portanet.kernels.numpy._numba import Late
+from portanet.kernels.numpy._numba import Compiled, Routine
 from portanet.library import namespace_of
 
 _BLOCK = 1 << 15  # numbers
 _PORTION = 1 << 17  # numbers that are worth a thread, where the loops are compiled
-_forward_loops, _backward_loops = Late(_layer_norm_loops.forward), Late(_layer_norm_loops.backward)
+_forward_loops, _backward_loops = [Routine("_layer_norm_loops", name, "fd") for name in ("forward", "backward")]
 
 
-def _compiled(loops: Late, x: Any, *others: Any) -> Callable[..., None] | None:
-    """``loops`` as a function of their arrays, then rows in a block, and which rows; None where NumPy's calls must do."""
+def _compiled(loops: Routine, x: Any, *others: Any) -> Compiled | None:
+    """``loops`` as functions of portions, arrays, and rows in a block; None where NumPy's calls must do."""
     types = x.dtype.char
-    if types not in "fd" or not all(
-        [one is None or (one.dtype == x.dtype and one.flags.carray) for one in (x, *others)]
-    ):
+    if not all([one is None or (one.dtype == x.dtype and one.flags.carray) for one in (x, *others)]):
         return None
-    product, squares = loop_of(np.matmul, f"{types}{types}->{types}"), loop_of(np.vecdot, f"{types}{types}->{types}")
-    run = None if product is None or squares is None else loops.after(x.size)
-    return None if run is None else functools.partial(run, product, squares)
+    own = [loop_of(function, f"{types}{types}->{types}") for function in (np.matmul, np.vecdot)]
+    found = None if None in own else loops.at_hand(x.size, x)
+    return None if found is None else found.having(*own)
 
 
 def _blocks(rows: int, width: int) -> list[slice]:
@@ -70,8 +64,12 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, axes: int, eps: 
     run = None if weight is None and bias is not None else _compiled(_forward_loops, x, weight, bias)
     if run is not None:
         flat = [None if one is None else one.reshape(width) for one in (weight, bias)]
-        work = functools.partial(run, data, target, *flat, mean_of, x.dtype.type(eps), most)
-        threads.spread(work, len(data), x.size // _PORTION, step=most)
+        run.over(
+            -(-len(data) // most),
+            x.size // _PORTION,
+            lambda i, j: (data[i * most : j * most], target[i * most : j * most]),
+            *(*flat, mean_of, x.dtype.type(eps), most),
+        )
         return y
     weights, biases = _tiled(weight, width, most), _tiled(bias, width, most)
 
@@ -101,8 +99,11 @@ def layer_norm_backward(g: Any, x: Any, weight: Any = None, *, axes: int, eps: f
     if run is not None:
         sums = np.empty((2, -(-len(data) // most), width), x.dtype)
         flat = None if weight is None else weight.reshape(width)
-        work = functools.partial(run, given, data, target, flat, mean_of, weighted_mean_of, ones, *sums)
-        threads.spread(functools.partial(work, x.dtype.type(eps), most), len(data), x.size // _PORTION, step=most)
+
+        def cut(i: int, j: int) -> list[Any]:
+            return [*[x[i * most : j * most] for x in (given, data, target)], *sums[:, i:j]]
+
+        run.over(sums.shape[1], x.size // _PORTION, cut, flat, mean_of, weighted_mean_of, ones, x.dtype.type(eps), most)
         for total, parts in zip((of_weight, of_bias), sums, strict=True):
             for part in parts:
                 total += part

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from portanet import threads
 from portanet.kernels.generic import norm as generic
 from portanet.kernels.numpy._memory import space_for
 from portanet.kernels.numpy._numba import PORTION as SHARE
@@ -86,26 +85,15 @@ class _Channels:
         """What a loop finds for each block and channel, two numbers; threads take blocks."""
         found, step = np.empty((2, len(self.cuts), self.count)), self.step
 
-        def work(a: int, b: int) -> None:
-            rows = slice(a * step, b * step)
-            loop.alone(1, *[x[rows] for x in arrays], step, *found[:, a:b])
+        def cut(a: int, b: int) -> list[Any]:
+            return [*[x[a * step : b * step] for x in arrays], *found[:, a:b]]
 
-        if loop.shared is not None:
-            loop.shared(min(len(self.cuts), self.shares), *arrays, step, *found)
-        else:
-            threads.spread(work, len(self.cuts), self.portions)
+        loop.over(len(self.cuts), self.shares, cut, step, ours=self.portions)
         return found[0], found[1]
 
-    def by_rows(self, loop: Compiled, arrays: list[Any], lines: list[Any], target: Any) -> None:
-        """A loop over rows of arrays, with lines of numbers for all of them, into ``target``; threads take rows."""
-
-        def work(a: int, b: int) -> None:
-            loop.alone(1, *[x[a:b] for x in arrays], *lines, target[a:b])
-
-        if loop.shared is not None:
-            loop.shared(self.shares, *arrays, *lines, target)
-        else:
-            threads.spread(work, self.rows, self.portions)
+    def by_rows(self, loop: Compiled, arrays: list[Any], *lines: Any) -> None:
+        """A loop over rows of arrays, the last of which is for the result, with lines of numbers for all of them."""
+        loop.over(self.rows, self.shares, lambda a, b: [x[a:b] for x in arrays], *lines, ours=self.portions)
 
     def alike(self, g: Any, x: Any) -> Any:
         """``g`` in memory as ``x`` is."""
@@ -168,7 +156,7 @@ def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, variance: Any, *, eps:
     scales, shifts = how.spread(scale), how.spread(shift)
     loop = how.loop(_scaled, x)
     if loop is not None:
-        how.by_rows(loop, [data], [scales, shifts], target)
+        how.by_rows(loop, [data, target], scales, shifts)
         return y
     for a, b in how.cuts:
         block = np.multiply(data[a:b], scales, out=target[a:b])
@@ -204,7 +192,7 @@ def batch_norm_backward(
     slopes, rest = how.spread(slope), how.spread(-factor * of_bias / how.places - slope * mean)
     loop = how.loop(_slopes, x) if own else None
     if loop is not None:
-        how.by_rows(loop, [given, data], [factors, slopes, rest], target)
+        how.by_rows(loop, [given, data, target], factors, slopes, rest)
         return dx, of_weight.astype(x.dtype), of_bias.astype(x.dtype)
     for a, b in how.cuts:
         block = np.multiply(given[a:b], factors, out=target[a:b])

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from portanet import threads
 from portanet.kernels.generic import convolution as generic
 from portanet.kernels.numpy._numba import Routine
 from portanet.kernels.numpy._windows import SHORT, Ints, Pairs, channels_first, channels_last
@@ -94,11 +93,7 @@ def _unpooled_by_loop(g: Any, y: Any, x: Any) -> Any:
     odd = any([n % 2 for n in x.shape[2:]])
     dx = np.zeros_like(x) if odd else np.empty_like(x)  # the last of an odd number are in no window
     arrays = [channels_last(a) if last else a.reshape(-1, *a.shape[2:]) for a in (g, y, x, dx)]
-    portions = x.size // PORTION
-    if loop.shared is not None:
-        loop.shared(portions, *arrays)
-    else:
-        threads.spread(lambda i, j: loop.alone(1, *[a[i:j] for a in arrays]), len(arrays[0]), portions)
+    loop.over(len(arrays[0]), x.size // PORTION, lambda i, j: [a[i:j] for a in arrays])
     return dx
 
 
