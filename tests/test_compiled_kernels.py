@@ -9,18 +9,21 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from portanet.kernels import numpy as kernels
-from portanet.kernels.numpy import _numba
+from portanet.kernels.numpy import _in_threads, _numba
 from portanet.kernels.numpy._loops import loop_of
 
 
 def ways(monkeypatch, compute):
-    """What ``compute`` returns by NumPy's calls, then by compiled loops with one thread and with two."""
+    """What ``compute`` returns by NumPy's calls, then by compiled loops: in one thread, in two of ours, in TBB's."""
     if not _numba.is_at_hand():
         pytest.skip("Numba is not installed, or is switched off")
     monkeypatch.setattr(_numba, "PATIENCE", 0)
+    for name in ("PORTION", "PRODUCTS"):
+        monkeypatch.setattr(_numba, name, 64)
     found = []
-    for at_hand, threads in ((False, 1), (True, 1), (True, 2)):
+    for at_hand, threads, shared in ((False, 1, None), (True, 1, None), (True, 2, None), (True, 2, _in_threads.shared)):
         monkeypatch.setattr(_numba, "is_at_hand", lambda at_hand=at_hand: at_hand)
+        monkeypatch.setattr(_numba, "shared", shared or (lambda *_: None))
         with threadpool_limits(threads, user_api="blas"):
             found.append(compute())
     return found

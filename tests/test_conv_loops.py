@@ -8,18 +8,21 @@ from threadpoolctl import threadpool_limits
 
 from portanet import threads
 from portanet.kernels.generic import convolution as generic
-from portanet.kernels.numpy import _numba, _runs, _thin, _windows, convolution, norm, pooling
+from portanet.kernels.numpy import _in_threads, _numba, _runs, _thin, _windows, convolution, norm, pooling
 from portanet.library import namespace_of
 
 pytestmark = pytest.mark.skipif(not _numba.is_at_hand(), reason="Numba is not installed, or is switched off")
 
 
 def by_both_ways(monkeypatch, work):
-    """What the work gives without compiled loops, and with them in one thread and in two."""
+    """What the work gives without compiled loops, and with them in one thread, in two of ours, and in TBB's."""
     monkeypatch.setattr(_numba, "SHORT", 0)
+    for name in ("PORTION", "PRODUCTS"):
+        monkeypatch.setattr(_numba, name, 30)
     found = []
-    for patience, count in ((1 << 60, 1), (0, 1), (0, 2)):
+    for patience, count, shared in ((1 << 60, 1, None), (0, 1, None), (0, 2, None), (0, 2, _in_threads.shared)):
         monkeypatch.setattr(_numba, "PATIENCE", patience)
+        monkeypatch.setattr(_numba, "shared", shared or (lambda *_: None))
         with threadpool_limits(count, user_api="blas"):
             found.append(work())
     return found
@@ -115,7 +118,8 @@ def test_the_way_back_of_the_largest_has_the_same_bits(shape, last, monkeypatch)
 @pytest.mark.parametrize("shape", [(8, 16, 32, 32), (3, 5, 7, 9), (4, 64, 3, 1), (7, 1, 5, 5), (33, 20)], ids=str)
 def test_batch_norms_have_the_same_bits(shape, block, monkeypatch):
     monkeypatch.setattr(norm, "BLOCK", block)
-    monkeypatch.setattr(norm, "PORTION", 1 << 10)
+    for name in ("PORTION", "SHARE"):
+        monkeypatch.setattr(norm, name, 1 << 10)
     norm._of_shape.cache_clear()
     rng = numpy.random.default_rng(1)
     x, g = [in_memory((3 + rng.normal(size=shape)).astype("float32"), True) for _ in range(2)]

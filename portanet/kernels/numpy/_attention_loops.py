@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from portanet.kernels.numpy._numba import prange
-
 numba: Any = importlib.import_module("numba")
 
 
@@ -171,22 +169,18 @@ some_forward, some_backward = [numba.njit(nogil=True, error_model="numpy")(one) 
 
 
 def forward(
-    product: Any, exp: Any, log: Any, maximum: Any, n: int, x: Any, out: Any, logs: Any, blocks: Any, causal: bool,
-    scale: Any, highest: float, lowest: float, failed: Any,
+    portion: int, portions: int, product: Any, exp: Any, log: Any, maximum: Any, x: Any, out: Any, logs: Any,
+    blocks: Any, causal: bool, scale: Any, highest: float, lowest: float, failed: Any,
 ) -> None:  # fmt: skip
-    """All examples; threads take ``n`` portions of them."""
-    for k in prange(n):
-        begin, end = k * x.shape[0] // n, (k + 1) * x.shape[0] // n
-        some_forward(
-            product, exp, log, maximum, x, out, logs, blocks, causal, scale, highest, lowest, failed, begin, end
-        )
+    """One of so many portions of the examples."""
+    begin, end = portion * x.shape[0] // portions, (portion + 1) * x.shape[0] // portions
+    some_forward(product, exp, log, maximum, x, out, logs, blocks, causal, scale, highest, lowest, failed, begin, end)
 
 
 def backward(
-    product: Any, exp: Any, n: int, gout: Any, out: Any, logs: Any, x: Any, gx: Any, blocks: Any, causal: bool,
-    scale: Any,
+    portion: int, portions: int, product: Any, exp: Any, gout: Any, out: Any, logs: Any, x: Any, gx: Any,
+    blocks: Any, causal: bool, scale: Any,
 ) -> None:  # fmt: skip
-    """All examples; threads take ``n`` portions of them."""
-    for k in prange(n):
-        begin, end = k * x.shape[0] // n, (k + 1) * x.shape[0] // n
-        some_backward(product, exp, gout, out, logs, x, gx, blocks, causal, scale, begin, end)
+    """One of so many portions of the examples."""
+    begin, end = portion * x.shape[0] // portions, (portion + 1) * x.shape[0] // portions
+    some_backward(product, exp, gout, out, logs, x, gx, blocks, causal, scale, begin, end)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from portanet.kernels.numpy._gemm import numba, product
-from portanet.kernels.numpy._numba import prange
 
 
 def _copy(x: Any, y: Any) -> None:
@@ -32,91 +31,101 @@ copy, add, add_three = [numba.njit(nogil=True, inline="always")(function) for fu
 
 
 def multiply(
-    at: int, n: int, x: Any, columns: Any, bias: Any, y: Any, places: Any, rows: Any, steps: Any, sizes: Any
+    portion: int,
+    portions: int,
+    at: int,
+    x: Any,
+    columns: Any,
+    bias: Any,
+    y: Any,
+    places: Any,
+    rows: Any,
+    steps: Any,
+    sizes: Any,
 ) -> None:
     """The windows of x (N, lines, runs, numbers) times ``columns`` (taps, K, O), and ``bias``, into y of such a shape.
 
-    The images are cut into ``n`` portions for threads. ``sizes``: of an image with its zeros; how many groups of lines
-    a product takes there are, and how many numbers each has in what the other taps give.
+    ``sizes``: of an image with its zeros; how many groups of lines that a product takes there are, and how many numbers
+    each has in what the other taps give.
     """
-    first, pitch = places  # where an image begins among its zeros, and from one line to the next: numbers
-    merged, residues, count, share_pitch = rows
-    of_tap, of_group, of_residue, row = steps  # in the source: numbers
+    first, pitch = places[0], places[1]  # where an image begins among its zeros, and from one line to the next: numbers
+    merged, residues, count, share_pitch = rows[0], rows[1], rows[2], rows[3]
+    of_tap, of_group, of_residue, row = steps[0], steps[1], steps[2], steps[3]  # in the source: numbers
     taps, k, out = columns.shape
-    size, groups, length = sizes
-    for portion in prange(n):
-        source = np.zeros(size, x.dtype)
-        shares = np.empty((taps, groups, length), x.dtype)
-        for image in range(portion * x.shape[0] // n, (portion + 1) * x.shape[0] // n):
-            for i in range(x.shape[1]):
-                for j in range(x.shape[2]):
-                    begin = first + i * pitch + j * x.shape[3]
-                    copy(x[image, i, j], source[begin : begin + x.shape[3]])
-            for t in range(taps):
-                for group in range(groups):
-                    for r in range(residues):
-                        product(
-                            at, 0, count, out, k,
-                            source.ctypes.data + 4 * (t * of_tap + group * of_group + r * of_residue), row,
-                            columns.ctypes.data + 4 * t * k * out, out,
-                            shares.ctypes.data + 4 * ((t * groups + group) * length + r * out), residues * out,
-                        )  # fmt: skip
-            for i in range(y.shape[1]):
-                group = i // merged
-                line = (i - group * merged) * share_pitch
-                for j in range(y.shape[2]):
-                    begin, to = line + j * y.shape[3], y[image, i, j]
-                    end = begin + to.size
-                    if taps == 3:
-                        first_two = (shares[0, group, begin:end], shares[1, group, begin:end])
-                        add_three(first_two[0], first_two[1], shares[2, group, begin:end], to)
-                    else:
-                        copy(shares[0, group, begin:end], to)
-                        for t in range(1, taps):
-                            add(shares[t, group, begin:end], to)
-                    if bias is not None:
-                        add(bias, to)
+    size, groups, length = sizes[0], sizes[1], sizes[2]
+    source = np.zeros(size, x.dtype)
+    shares = np.empty((taps, groups, length), x.dtype)
+    for image in range(portion * x.shape[0] // portions, (portion + 1) * x.shape[0] // portions):
+        for i in range(x.shape[1]):
+            for j in range(x.shape[2]):
+                begin = first + i * pitch + j * x.shape[3]
+                copy(x[image, i, j], source[begin : begin + x.shape[3]])
+        for t in range(taps):
+            for group in range(groups):
+                for r in range(residues):
+                    product(
+                        at, 0, count, out, k,
+                        source.ctypes.data + 4 * (t * of_tap + group * of_group + r * of_residue), row,
+                        columns.ctypes.data + 4 * t * k * out, out,
+                        shares.ctypes.data + 4 * ((t * groups + group) * length + r * out), residues * out,
+                    )  # fmt: skip
+        for i in range(y.shape[1]):
+            group = i // merged
+            line = (i - group * merged) * share_pitch
+            for j in range(y.shape[2]):
+                begin, to = line + j * y.shape[3], y[image, i, j]
+                end = begin + to.size
+                if taps == 3:
+                    add_three(shares[0, group, begin:end], shares[1, group, begin:end], shares[2, group, begin:end], to)
+                else:
+                    copy(shares[0, group, begin:end], to)
+                    for t in range(1, taps):
+                        add(shares[t, group, begin:end], to)
+                if bias is not None:
+                    add(bias, to)
 
 
-def weights(at: int, n: int, x: Any, g: Any, totals: Any, cuts: Any, taps: Any, places: Any) -> None:
-    """For each of ``n`` portions of the images, the sum over places of x at each tap times g, into ``totals``.
+def weights(
+    portion: int, portions: int, at: int, x: Any, g: Any, totals: Any, cuts: Any, taps: Any, places: Any
+) -> None:
+    """For a portion of the images the sum over places of x at each tap times g, into one of the ``totals``.
 
-    x is (N, lines, runs, numbers) and g likewise, ``totals`` (n, taps, O x C). ``cuts`` says of each portion with which
-    image it begins and ends, and how many are taken at a time; ``taps`` where each looks.
+    x is (N, lines, runs, numbers) and g likewise, ``totals`` (portions, taps, O x C). ``cuts`` says of each portion with
+    which image it begins and ends, and how many are taken at a time; ``taps`` where each looks.
     """
     # An image's beginning in the source, from a line to the next, and to the next image: places. How many go together.
-    first, pitch, area, rows, out, channels, furthest = places
-    for portion in prange(n):
-        images = cuts[portion, 2]
-        most = -(-images * area // rows) * rows
-        source, lines = np.empty((most + furthest) * channels, x.dtype), np.empty(most * out, x.dtype)
-        part, total = np.empty((2, out * channels), x.dtype), totals[portion]
-        total[:] = 0
-        held = 0
-        for begin in range(cuts[portion, 0], cuts[portion, 1], images):
-            end = min(begin + images, cuts[portion, 1])
-            parts = -(-(end - begin) * area // rows)
-            if held != end - begin:
-                source[:] = 0
-                lines[:] = 0
-                held = end - begin
-            for image in range(begin, end):
-                for i in range(x.shape[1]):
-                    for j in range(x.shape[2]):
-                        to = ((image - begin) * area + first + i * pitch) * channels + j * x.shape[3]
-                        copy(x[image, i, j], source[to : to + x.shape[3]])
-                for i in range(g.shape[1]):
-                    for j in range(g.shape[2]):
-                        to = ((image - begin) * area + i * pitch) * out + j * g.shape[3]
-                        copy(g[image, i, j], lines[to : to + g.shape[3]])
-            for t in range(taps.size):
-                for p in range(parts):
-                    product(
-                        at, 1, out, channels, rows,
-                        lines.ctypes.data + 4 * p * rows * out, out,
-                        source.ctypes.data + 4 * (taps[t] + p * rows * channels), channels,
-                        part.ctypes.data + 4 * min(p, 1) * out * channels, channels,
-                    )  # fmt: skip
-                    if p > 0:
-                        add(part[1], part[0])
-                add(part[0], total[t])
+    first, pitch, area, rows = places[0], places[1], places[2], places[3]
+    out, channels, furthest = places[4], places[5], places[6]
+    images = cuts[portion, 2]
+    most = -(-images * area // rows) * rows
+    source, lines = np.empty((most + furthest) * channels, x.dtype), np.empty(most * out, x.dtype)
+    part, total = np.empty((2, out * channels), x.dtype), totals[portion]
+    total[:] = 0
+    held = 0
+    for begin in range(cuts[portion, 0], cuts[portion, 1], images):
+        end = min(begin + images, cuts[portion, 1])
+        parts = -(-(end - begin) * area // rows)
+        if held != end - begin:
+            source[:] = 0
+            lines[:] = 0
+            held = end - begin
+        for image in range(begin, end):
+            for i in range(x.shape[1]):
+                for j in range(x.shape[2]):
+                    to = ((image - begin) * area + first + i * pitch) * channels + j * x.shape[3]
+                    copy(x[image, i, j], source[to : to + x.shape[3]])
+            for i in range(g.shape[1]):
+                for j in range(g.shape[2]):
+                    to = ((image - begin) * area + i * pitch) * out + j * g.shape[3]
+                    copy(g[image, i, j], lines[to : to + g.shape[3]])
+        for t in range(taps.size):
+            for p in range(parts):
+                product(
+                    at, 1, out, channels, rows,
+                    lines.ctypes.data + 4 * p * rows * out, out,
+                    source.ctypes.data + 4 * (taps[t] + p * rows * channels), channels,
+                    part.ctypes.data + 4 * min(p, 1) * out * channels, channels,
+                )  # fmt: skip
+                if p > 0:
+                    add(part[1], part[0])
+            add(part[0], total[t])

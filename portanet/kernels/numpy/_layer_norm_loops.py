@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from portanet.kernels.numpy._numba import prange
-
 numba: Any = importlib.import_module("numba")
 
 
@@ -103,25 +101,24 @@ forward_rows, backward_rows = [numba.njit(nogil=True, error_model="numpy")(one) 
 
 
 def forward(
-    product: Any, squares: Any, n: int, x: Any, y: Any, weight: Any, bias: Any, mean_of: Any, eps: Any, block: int
-) -> None:
-    """All rows; threads take ``n`` portions of the blocks."""
+    portion: int, portions: int, product: Any, squares: Any, x: Any, y: Any, weight: Any, bias: Any, mean_of: Any,
+    eps: Any, block: int,
+) -> None:  # fmt: skip
+    """One of so many portions of the blocks of rows."""
     rows = x.shape[0]
     blocks = -(-rows // block)
-    for k in prange(n):
-        first, last = k * blocks // n * block, min(rows, (k + 1) * blocks // n * block)
-        forward_rows(product, squares, x, y, weight, bias, mean_of, eps, block, first, last)
+    first, last = portion * blocks // portions * block, min(rows, (portion + 1) * blocks // portions * block)
+    forward_rows(product, squares, x, y, weight, bias, mean_of, eps, block, first, last)
 
 
 def backward(
-    product: Any, squares: Any, n: int, g: Any, x: Any, gx: Any, of_weight: Any, of_bias: Any, weight: Any, mean_of: Any,
-    weighted: Any, ones: Any, eps: Any, block: int,
+    portion: int, portions: int, product: Any, squares: Any, g: Any, x: Any, gx: Any, of_weight: Any, of_bias: Any,
+    weight: Any, mean_of: Any, weighted: Any, ones: Any, eps: Any, block: int,
 ) -> None:  # fmt: skip
-    """All rows; threads take ``n`` portions of the blocks."""
+    """One of so many portions of the blocks of rows."""
     rows = x.shape[0]
     blocks = -(-rows // block)
-    for k in prange(n):
-        first, last = k * blocks // n * block, min(rows, (k + 1) * blocks // n * block)
-        backward_rows(
-            product, squares, g, x, gx, of_weight, of_bias, weight, mean_of, weighted, ones, eps, block, first, last
-        )
+    first, last = portion * blocks // portions * block, min(rows, (portion + 1) * blocks // portions * block)
+    backward_rows(
+        product, squares, g, x, gx, of_weight, of_bias, weight, mean_of, weighted, ones, eps, block, first, last
+    )

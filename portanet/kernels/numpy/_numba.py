@@ -2,12 +2,11 @@
 
 Numba takes a quarter of a second to import and half a second to compile a loop, or a third of one to find it on the
 disk, where it keeps what it compiled. So a loop is compiled only when about as long has been spent without it: who has
-little to do never waits. Both ways give the same bits, for Numba neither reorders sums nor joins a product and a sum to
+little to do never waits. (PORTANET_PATIENCE multiplies how long that is: 0 is for those who will do much.) Both ways give the same bits, for Numba neither reorders sums nor joins a product and a sum to
 one rounding unless it is told to; which way is taken is therefore no one's business but the clock's.
 
-A compiled loop lets go of the interpreter. Where MKL is there, whose threads are TBB's, the same threads take the
-portions of a loop: they are called in some microseconds and rest at once. Elsewhere `portanet.threads` spreads what is
-long enough, for Numba's other threads would compete with those of OpenBLAS.
+A compiled loop lets go of the interpreter. Where that pays, threads share it: those of `_in_threads` where these are at
+hand, else those of `portanet.threads`.
 """
 
 from __future__ import annotations
@@ -15,38 +14,79 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from portanet import threads
-from portanet.kernels.numpy._products import mkl
+from portanet.kernels.numpy._in_threads import shared
 
-prange = range  # over portions; `in_threads` makes it Numba's, of which threads take their share
 PORTION = 1 << 17  # numbers that are worth one of TBB's threads
 PRODUCTS = 1 << 20  # multiplications that are
-PATIENCE = 1 << 26  # numbers that a loop's work is done on without it before it is compiled: some tenths of a second
+# Numbers that work is done on without a compiled loop before any is: some tenths of a second.
+PATIENCE = (1 << 26) * float(os.environ.get("PORTANET_PATIENCE", "1"))
+MORE = 32  # times as many before any is compiled for threads to share it, which takes some seconds for a network
 MULTIPLICATIONS = 64  # that take as long as what is done on a number
 SHORT = 1 << 10  # numbers: up to so many NumPy's own calls cost no more than the call of a compiled loop
 
 
+class Compiled:
+    """A loop that Numba compiled: ``alone(*args)``, and where TBB's threads are worth it ``shared(portions, *args)``.
+
+    The function behind both is ``part(k, n, *args)``: portion k of n.
+    """
+
+    def __init__(self, part: Callable[..., None], shared: Callable[..., None] | None, *first: Any) -> None:
+        self.alone = functools.partial(part, 0, 1, *first)
+        self.is_shared = shared is not None
+        self._part, self._shared, self._first = part, shared, first
+
+    def having(self, *first: Any) -> Compiled:
+        """The loop whose first arguments are these."""
+        return Compiled(self._part, self._shared, *self._first, *first)
+
+    def shared(self, portions: int, *args: Any) -> None:
+        assert self._shared is not None
+        self._shared(portions, *self._first, *args)
+
+    def over(
+        self, size: int, portions: int, cut: Callable[[int, int], Sequence[Any]], *rest: Any, ours: int | None = None
+    ) -> None:
+        """Call it on ``cut(first, last)`` for stretches of ``range(size)``, and on the ``rest``, which is for all.
+
+        TBB's threads share so many portions, or else ours do, ``ours`` where that is another number.
+        """
+        if self.is_shared and portions > 1:
+            self.shared(min(portions, size), *cut(0, size), *rest)
+        else:
+            alone, count = self.alone, portions if ours is None else ours
+            threads.spread(lambda first, last: alone(*cut(first, last), *rest), size, count)
+
+
 class Late:
-    """A function that is compiled when about as long has been spent without it as that takes."""
+    """A function that is compiled when about as long has been spent without any such as that takes."""
+
+    done = 0.0  # on how many numbers work was done, by all of them
 
     def __init__(self, function: Callable[..., None]) -> None:
-        self.function = function
-        self.done = 0  # on how many numbers the work was done without it
+        self.function: Callable[..., None] | None = function
 
-    def after(self, size: int) -> Callable[..., None] | None:
+    def after(self, cost: float) -> Callable[..., None] | None:
         """The compiled function for work on so many numbers, or None: then it is done without it."""
         if not is_at_hand():
             return None
-        if self.done < PATIENCE:
-            self.done += size
+        before, Late.done = Late.done, Late.done + cost
+        return compiled(self.function) if before >= PATIENCE and self.function is not None else None
+
+    def in_portions_after(self, cost: float, portion: float | None = None) -> Compiled | None:
+        """The same where the function is one of portions, of which ``portion`` numbers are worth a thread."""
+        part = self.after(cost)
+        if part is None:
             return None
-        return compiled(self.function)
+        much = Late.done >= MORE * PATIENCE and cost >= 2 * (portion or PORTION)
+        return Compiled(part, shared(self.function, part) if much else None)
 
 
 class Loop:
-    """A function of a number of portions, arrays with one axis, and numbers, that loops over all elements in portions.
+    """A function ``part(k, n, *arrays, *numbers)`` of arrays with one axis, that loops over portion k of n of all.
 
     ``None`` in place of an array or a number is another function to Numba, without the lines that ask for it.
     ``portion`` numbers are worth a thread of `portanet.threads`; without it, no number of them is.
@@ -64,100 +104,68 @@ class Loop:
         return work is not None
 
     def bound(self, arrays: list[Any], numbers: list[float | None]) -> Callable[[], Any] | None:
-        """What does `over` of these, as often as it is called; None where, or as long as, it is not for Numba to do."""
+        """What does it on these very arrays, or None."""
         first = arrays[0]
         if first.size <= SHORT:
             return None
         given = [x for x in arrays if x is not None]
         if first.dtype.char not in "fd" or not all([x.flags.carray and x.dtype == first.dtype for x in given]):
             return None
-        loop = self.late.after(first.size)
+        loop = self.late.in_portions_after(first.size)
         if loop is None:
             return None
         flat = [None if x is None else x.reshape(-1) for x in arrays]
         own = [None if number is None else first.dtype.type(number) for number in numbers]  # as NumPy takes them
-        shared = in_threads(self.late.function) if first.size >= 2 * PORTION else None
-        if shared is not None:
-            return functools.partial(shared, first.size // PORTION, *flat, *own)
+        if loop.is_shared:
+            return functools.partial(loop.shared, first.size // PORTION, *flat, *own)
         portions = 1 if self.portion is None else first.size // self.portion
         if portions < 2:
-            return functools.partial(loop, 1, *flat, *own)
+            return functools.partial(loop.alone, *flat, *own)
 
         def work(i: int, j: int) -> None:
-            loop(1, *[None if x is None else x[i:j] for x in flat], *own)
+            loop.alone(*[None if x is None else x[i:j] for x in flat], *own)
 
         return functools.partial(threads.spread_later, work, first.size, portions, step=16)
 
 
-class Compiled(NamedTuple):
-    """A loop that Numba compiled: for a thread ``alone``, and as TBB's threads share it where they are worth that.
-
-    Its first argument is in how many portions to cut the work.
-    """
-
-    alone: Callable[..., None]
-    shared: Callable[..., None] | None
-
-    def having(self, *first: Any) -> Compiled:
-        """The loop whose first arguments are these."""
-        return Compiled(*[None if one is None else functools.partial(one, *first) for one in self])  # type: ignore[arg-type]
-
-    def over(
-        self, size: int, portions: int, cut: Callable[[int, int], Sequence[Any]], *rest: Any, ours: int | None = None
-    ) -> None:
-        """Call it on ``cut(first, last)`` for stretches of ``range(size)``, and on the ``rest``, which is for all.
-
-        TBB's threads share as many portions, or else ours do, ``ours`` where that is another number.
-        """
-        if self.shared is not None and portions > 1:
-            self.shared(min(portions, size), *cut(0, size), *rest)
-        else:
-            alone, count = self.alone, portions if ours is None else ours
-            threads.spread(lambda first, last: alone(1, *cut(first, last), *rest), size, count)
-
-
-class Routine:
+class Routine(Late):
     """A function of a module that is imported when it is compiled, for work that can be done without it."""
-
-    done = 0.0  # how much was done without any of them
 
     def __init__(self, module: str, name: str, types: str = "f") -> None:
         self.module, self.name, self.types = module, name, types  # characters of NumPy's
 
+    @functools.cached_property
+    def function(self) -> Callable[..., None] | None:  # type: ignore[override]
+        import importlib
+
+        try:
+            _wakeful()
+            return getattr(importlib.import_module(f"portanet.kernels.numpy.{self.module}"), self.name)
+        except ImportError:  # Numba is there, but older than NumPy
+            return None
+
     def at_hand(self, cost: float, *arrays: Any) -> Compiled | None:
         """The routine for work on so many numbers, on such arrays; None where it is to be done without it."""
-        if cost <= SHORT or not is_at_hand() or not all([x.dtype.char in self.types for x in arrays]):
-            return None
-        if Routine.done < PATIENCE:
-            Routine.done += cost
-            return None
-        alone, shared = _routine(self.module, self.name)
-        return None if alone is None else Compiled(alone, shared if cost >= 2 * PORTION else None)
+        fits = cost > SHORT and all([x.dtype.char in self.types for x in arrays])
+        return self.in_portions_after(cost, self.portion) if fits else None
+
+    @property
+    def portion(self) -> float:
+        """How many numbers are worth one of TBB's threads."""
+        return PORTION
 
 
 class Products(Routine):
     """One that calls `_gemm.product`, whose address is its first argument; its cost is given in multiplications."""
 
+    @property
+    def portion(self) -> float:
+        return PRODUCTS / MULTIPLICATIONS
+
     def at_hand(self, cost: float, *arrays: Any) -> Compiled | None:
         found = super().at_hand(cost / MULTIPLICATIONS, *arrays)
         at = _product_at() if found is not None else 0
-        if found is None or not at:
-            return None
-        shared = _routine(self.module, self.name)[1] if cost >= 2 * PRODUCTS else None
-        return Compiled(found.alone, shared).having(at)
-
-
-@functools.cache
-def _routine(module: str, name: str) -> tuple[Callable[..., None] | None, Callable[..., None] | None]:
-    """A function of a module for a thread alone and for TBB's, or None."""
-    import importlib
-
-    try:
-        _wakeful()
-        function = getattr(importlib.import_module(f"portanet.kernels.numpy.{module}"), name)
-        return compiled(function), in_threads(function)
-    except ImportError:  # Numba is there, but older than NumPy
-        return None, None
+        return found.having(at) if found is not None and at else None
 
 
 @functools.cache
@@ -198,7 +206,7 @@ def is_at_hand() -> bool:
 
 
 @functools.cache
-def compiled(function: Callable[..., None], parallel: bool = False) -> Callable[..., None] | None:
+def compiled(function: Callable[..., None]) -> Callable[..., None] | None:
     """The function as Numba compiles it, for each combination of data types and missing arguments when it is met.
 
     None where Numba cannot be imported, as when it is older than NumPy.
@@ -209,57 +217,8 @@ def compiled(function: Callable[..., None], parallel: bool = False) -> Callable[
         numba: Any = importlib.import_module("numba")
     except ImportError:
         return None
-    how: dict[str, Any] = {"nogil": True, "parallel": parallel, "error_model": "numpy"}  # by which 1 / 0 is infinite
+    how: dict[str, Any] = {"nogil": True, "error_model": "numpy"}  # by which 1 / 0 is infinite
     try:
         return numba.njit(cache=True, **how)(function)
     except RuntimeError:  # there is no folder that it may keep what it compiled in
         return numba.njit(**how)(function)
-
-
-def in_threads(function: Callable[..., None]) -> Callable[..., None] | None:
-    """The function as Numba compiles it for TBB's threads, which share each `prange`; None where these are not at hand."""
-    return _in_threads(function) if _tbb_is_at_hand() else None
-
-
-@functools.cache
-def _in_threads(function: Any) -> Callable[..., None] | None:
-    import importlib
-    import types
-
-    numba: Any = importlib.import_module("numba")
-    several = types.FunctionType(function.__code__, {**function.__globals__, "prange": numba.prange}, function.__name__)
-    several.__qualname__ = (
-        f"{function.__qualname__}_in_threads"  # by which Numba keeps it on the disk, beside the other
-    )
-    alone, shared = compiled(function), compiled(several, parallel=True)
-    process = os.getpid()
-
-    def run(*args: Any) -> None:
-        count = threads.usable()
-        if count == 1 or os.getpid() != process:  # after a fork TBB would wait for threads that do not exist
-            alone(*args)
-            return
-        before = numba.get_num_threads()
-        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-        shared(*args)
-        numba.set_num_threads(before)
-
-    return run
-
-
-@functools.cache
-def _tbb_is_at_hand() -> bool:
-    """Whether Numba's threads are TBB's, as MKL's are, and nobody has chosen others."""
-    import importlib
-
-    if mkl() is None or not is_at_hand():
-        return False
-    try:
-        numba: Any = importlib.import_module("numba")
-        importlib.import_module("numba.np.ufunc.tbbpool")
-    except ImportError:
-        return False
-    try:
-        return bool(numba.threading_layer() == "tbb")
-    except ValueError:  # none is at work yet
-        return bool(numba.config.THREADING_LAYER == "default")

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from portanet.kernels.numpy._numba import prange
-
 numba: Any = importlib.import_module("numba")
 
 
@@ -32,30 +30,28 @@ def _shares(g: Any, y: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
 shares = numba.njit(nogil=True, inline="always")(_shares)
 
 
-def planes(n: int, g: Any, y: Any, x: Any, dx: Any) -> None:
-    """Arrays are (N, lines, places). They are cut into ``n`` portions for threads."""
-    for portion in prange(n):
-        for image in range(portion * y.shape[0] // n, (portion + 1) * y.shape[0] // n):
-            for i in range(y.shape[1]):
-                high, low, to, below = x[image, 2 * i], x[image, 2 * i + 1], dx[image, 2 * i], dx[image, 2 * i + 1]
-                of, most = g[image, i], y[image, i]
-                for j in range(y.shape[2]):
-                    k = 2 * j
-                    to[k], to[k + 1], below[k], below[k + 1] = shares(
-                        of[j], most[j], high[k], high[k + 1], low[k], low[k + 1]
+def planes(portion: int, portions: int, g: Any, y: Any, x: Any, dx: Any) -> None:
+    """A portion of the first axis of (N, lines, places)."""
+    for image in range(portion * y.shape[0] // portions, (portion + 1) * y.shape[0] // portions):
+        for i in range(y.shape[1]):
+            high, low, to, below = x[image, 2 * i], x[image, 2 * i + 1], dx[image, 2 * i], dx[image, 2 * i + 1]
+            of, most = g[image, i], y[image, i]
+            for j in range(y.shape[2]):
+                k = 2 * j
+                to[k], to[k + 1], below[k], below[k + 1] = shares(
+                    of[j], most[j], high[k], high[k + 1], low[k], low[k + 1]
+                )
+
+
+def channels(portion: int, portions: int, g: Any, y: Any, x: Any, dx: Any) -> None:
+    """A portion of the first axis of (N, lines, places, channels)."""
+    for image in range(portion * y.shape[0] // portions, (portion + 1) * y.shape[0] // portions):
+        for i in range(y.shape[1]):
+            high, low, to, below = x[image, 2 * i], x[image, 2 * i + 1], dx[image, 2 * i], dx[image, 2 * i + 1]
+            of, most = g[image, i], y[image, i]
+            for j in range(y.shape[2]):
+                k = 2 * j
+                for c in range(y.shape[3]):
+                    to[k, c], to[k + 1, c], below[k, c], below[k + 1, c] = shares(
+                        of[j, c], most[j, c], high[k, c], high[k + 1, c], low[k, c], low[k + 1, c]
                     )
-
-
-def channels(n: int, g: Any, y: Any, x: Any, dx: Any) -> None:
-    """Arrays are (N, lines, places, channels)."""
-    for portion in prange(n):
-        for image in range(portion * y.shape[0] // n, (portion + 1) * y.shape[0] // n):
-            for i in range(y.shape[1]):
-                high, low, to, below = x[image, 2 * i], x[image, 2 * i + 1], dx[image, 2 * i], dx[image, 2 * i + 1]
-                of, most = g[image, i], y[image, i]
-                for j in range(y.shape[2]):
-                    k = 2 * j
-                    for c in range(y.shape[3]):
-                        to[k, c], to[k + 1, c], below[k, c], below[k + 1, c] = shares(
-                            of[j, c], most[j, c], high[k, c], high[k + 1, c], low[k, c], low[k + 1, c]
-                        )

@@ -17,6 +17,7 @@ from portanet.plan.recorded import takes_out
 
 LARGE = 1 << 21  # multiplications: for fewer, to get to MKL costs more than it saves
 SPREAD = 1 << 24  # from which on MKL's threads are worth to be woken
+WIDE, COLUMNS = 1 << 20, 512  # of so large a right matrix each of MKL's threads would read all; ours take columns of it
 THREADED, THREADED_SUMS = 1 << 18, 9 << 10  # from which on OpenBLAS takes several; of a vector and a matrix
 TBB = 4  # MKL's threads: those of OpenMP look for more work for a fifth of a second, on cores that ours need
 ROWS, PLAIN, TURNED = 101, 111, 112  # as CBLAS names them
@@ -61,12 +62,20 @@ def _large(a: Any, b: Any, out: Any = None) -> Any:
     of_a, of_b, of_out = _laid(a), _laid(b), _laid(out)
     if of_a is None or of_b is None or of_out is None or of_out[0] == TURNED:
         return np.dot(a, b, out)
-    before = library.limit(library.threads_for(out.size * a.shape[1]))  # of this thread alone
-    multiply(
-        ROWS, of_a[0], of_b[0], *out.shape, a.shape[1],
-        1.0, a.ctypes.data, of_a[1], b.ctypes.data, of_b[1], 0.0, out.ctypes.data, of_out[1],
-    )  # fmt: skip
-    library.limit(before)
+
+    def columns(first: int, last: int, count: int = 1) -> None:
+        right, target = b[:, first:last], out[:, first:last]
+        before = library.limit(count)  # of this thread alone
+        multiply(
+            ROWS, of_a[0], of_b[0], *target.shape, a.shape[1],
+            1.0, a.ctypes.data, of_a[1], right.ctypes.data, of_b[1], 0.0, target.ctypes.data, of_out[1],
+        )  # fmt: skip
+        library.limit(before)
+
+    if of_a[0] == of_b[0] == PLAIN and b.size >= WIDE and a.shape[0] * 2 <= b.shape[1]:
+        threads.spread(columns, b.shape[1], b.shape[1] // COLUMNS)
+    else:
+        columns(0, b.shape[1], library.threads_for(out.size * a.shape[1]))
     return out
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -121,24 +122,19 @@ class Runs:
         lines = lines.reshape(-1, images, *self.groups, self.merged, lines.shape[-2] // self.merged, out)
         return list(lines[..., : sweep.output[-1], :])
 
-    def loop(self, cost: float, x: Any, portions: int) -> Compiled | None:
-        """The same `multiply` as a compiled loop, where there is one; threads share it in so many portions of images."""
-        found = _multiply.at_hand(cost, x) if self._is_plain() else None
-        if found is None:
-            return None
-        shared = found.shared and functools.partial(self._by, found.shared, portions)
-        return Compiled(functools.partial(self._by, found.alone, 1), shared)
+    def loop(self, cost: float, x: Any) -> Compiled | None:
+        """The loop that `by_loop` calls, where there is one."""
+        return _multiply.at_hand(cost, x) if self._is_plain() else None
 
     def _is_plain(self) -> bool:
         return len(self.size) == 2 and self.count > 1 and self.out > 1  # NumPy has another function for vectors
 
-    def _by(
-        self, routine: Any, portions: int, x: Any, block: Block, columns: Any, bias: Any, y: Any, done: Done
-    ) -> None:
+    def by_loop(self, loop: Callable[..., None], x: Any, block: Block, columns: Any, bias: Any, y: Any) -> None:
+        """The same as `multiply`."""
         n0, n1, r0, r1 = block
         this = self.part(r0, r1)
         if not this._is_plain():
-            return self.multiply(x, block, columns, bias, y, done)
+            return self.multiply(x, block, columns, bias, y, {})
         layout, channels, out, along = this.layout, this.channels, this.out, this.sweep.stride
         pitch = layout.pitch[-1] * channels
         target = in_lines(y[n0:n1, r0:r1])
@@ -154,7 +150,7 @@ class Runs:
             bias = np.tile(bias, target.shape[3] // out)
         seen, taps = in_lines(x[n0:n1, *layout.inside]), columns.reshape(len(columns), -1, out)
         sizes = ((layout.places + this.beyond) * channels, *this.groups, this.length * out)
-        routine(portions, seen, taps, bias, target, places, rows, steps, sizes)
+        loop(seen, taps, bias, target, *[np.asarray(numbers, np.int64) for numbers in (places, rows, steps, sizes)])
 
 
 _multiply = Products("_conv_loops", "multiply")

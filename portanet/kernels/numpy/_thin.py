@@ -133,10 +133,11 @@ class Planes:
         shifts = [sum([t * step for t, step in zip(tap, self.steps, strict=True)]) for tap in np.ndindex(self.kernel)]
         return np.asarray([c * self.plane + shift for c in range(self.channels) for shift in shifts], np.int64)
 
-    @property
-    def begins(self) -> tuple[int, int, int]:
+    @functools.cached_property
+    def begins(self) -> Any:
         """Where an array begins in a plane, and from one plane and line to the next: numbers."""
-        return self.to[0].start * self.of_axis[0] + self.to[1].start, self.plane, self.of_axis[0]
+        first = self.to[0].start * self.of_axis[0] + self.to[1].start
+        return np.asarray((first, self.plane, self.of_axis[0]), np.int64)
 
     def loop(self, of: Products, cost: float, out: int, *arrays: Any) -> Compiled | None:
         """The compiled loop, where there is one and NumPy has no other function, for vectors, for its products."""
@@ -174,13 +175,13 @@ class Lines:
         return lines.reshape(-1, self.out, *self.planes.lines)[:, :, *self.planes.inside]
 
     @property
-    def sizes(self) -> tuple[int, ...]:
+    def sizes(self) -> Any:
         """What compiled loops need of memory: the planes of an image and a line more, a row of its windows, and the
         shape of its places, (groups, lines, numbers of a line)."""
         planes, groups = self.planes, 1 if self.last else self.out
         lines, width = planes.lines[0], planes.places // planes.lines[0]
         source = planes.channels * planes.plane + planes.plane // planes.size[0]
-        return source, planes.places, groups, lines, width * self.out if self.last else width
+        return np.asarray((source, planes.places, groups, lines, width * self.out if self.last else width), np.int64)
 
     def flat(self, x: Any) -> Any:
         """(N, O, *windows), which lies so, as they see it: (N, groups, lines, numbers of a line)."""
@@ -221,7 +222,7 @@ def conv(x: Any, weight: Any, bias: Any, sweep: Sweep) -> Any:
     def by_loop(run: Any, portions: list[list[Block]]) -> None:
         part, added = images_of(portions), None if bias is None else form.bias(bias)
         given, where = x[part, :, *planes.of], (form.sizes, planes.taps, planes.begins)
-        run(len(portions), form.last, given, matrix, added, form.flat(y[part]), *where)
+        run(form.last, given, matrix, added, form.flat(y[part]), *where)
 
     _spread(planes, x.shape[0], dtype, cost, work, loop, by_loop)
     return y
@@ -250,7 +251,7 @@ def backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
     def by_loop(run: Any, portions: list[list[Block]]) -> None:
         totals = np.empty((len(portions), out * planes.columns), dtype)
         where = (form.sizes, planes.taps, planes.begins)
-        run(len(portions), form.last, x[:, :, *planes.of], form.flat(g), totals, cuts_of(portions), *where)
+        run(form.last, x[:, :, *planes.of], form.flat(g), totals, cuts_of(portions), *where)
         for blocks, total in zip(portions, totals, strict=True):
             sums[blocks[0]] = total.reshape((-1, out) if form.last else (out, -1))
 
@@ -279,7 +280,7 @@ def backward_input(g: Any, weight: Any, size: Ints, sweep: Sweep) -> Any:
 
     def by_loop(run: Any, portions: list[list[Block]]) -> None:
         part, where = images_of(portions), (form.sizes, planes.taps, planes.begins)
-        run(len(portions), form.last, form.flat(g[part]), matrix, dx[part, :, *planes.of], *where)
+        run(form.last, form.flat(g[part]), matrix, dx[part, :, *planes.of], *where)
 
     _spread(planes, g.shape[0], dtype, cost, work, loop, by_loop)
     return dx
@@ -301,8 +302,8 @@ def _spread(
     portions = planes.blocks(images, dtype, even_portions(cost, PORTION))
     if loop is None:
         each(portions, work, portions_for(cost))
-    elif loop.shared is not None and len(portions) > 1:
-        by_loop(loop.shared, portions)
+    elif loop.is_shared and len(portions) > 1:
+        by_loop(functools.partial(loop.shared, len(portions)), portions)
     else:
         each(portions, lambda blocks: by_loop(loop.alone, [blocks]), len(portions))
 

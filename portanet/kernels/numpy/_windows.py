@@ -355,13 +355,12 @@ class Shifts:
         taps = [sum([t * step for t, step in zip(tap, self.steps, strict=True)]) for tap in np.ndindex(self.kernel)]
         first = self.target[0].start * self.pitch[1] + self.target[1].start
         loop(
-            len(portions),
             in_lines(x[:, *self.inside]),
             in_lines(g),
             totals.reshape(len(portions), -1, out * channels),
             cuts_of(portions),
             np.asarray(taps, np.int64) * channels,
-            (first, self.pitch[1], self.places, rows, out, channels, self.furthest),
+            np.asarray((first, self.pitch[1], self.places, rows, out, channels, self.furthest), np.int64),
         )
         return totals
 

@@ -70,31 +70,34 @@ def _form_of(x: Any, sweep: Sweep, weight: Any, y: Any) -> Runs | Windows:
 def _swept(x: Any, jobs: list[tuple[Sweep, Any, Any]], bias: Any = None) -> None:
     """For each sweep over x (N, *spatial, C), its windows times the weights (O, C, *kernel) into (N, *windows, O)."""
 
-    forms = [_form_of(x, sweep, weight, y) for sweep, weight, y in jobs]
+    forms: list[Any] = [_form_of(x, sweep, weight, y) for sweep, weight, y in jobs]
     matrices = [form.columns(weight) for form, (_, weight, _) in zip(forms, jobs, strict=True)]
     cost = sum([math.prod(s.output) * w.size for s, w, _ in jobs]) * x.shape[0]
     rows = max([sweep.output[0] for sweep, _, _ in jobs])
     bytes_of_row = max([form.row for form in forms]) * x.itemsize
     free = all([isinstance(form, Runs) for form in forms])
     portions = blocks_of(x.shape[0], rows, bytes_of_row, portions_for(cost, free))
-    loops = [form.loop(cost, x, len(portions)) if isinstance(form, Runs) else None for form in forms]
-    if len(portions) > 1 and portions[0][0][2:] == (0, rows) and all([loop and loop.shared for loop in loops]):
-        for loop, matrix, (sweep, _, y) in zip(loops, matrices, jobs, strict=True):
-            loop.shared(x, (0, x.shape[0], 0, sweep.output[0]), matrix, bias, y, {})
+    loops: list[Any] = [form.loop(cost, x) if isinstance(form, Runs) else None for form in forms]
+    whole = len(portions) > 1 and portions[0][0][2:] == (0, rows)  # images
+    if whole and all([loop is not None and loop.is_shared for loop in loops]):
+        for form, loop, matrix, (sweep, _, y) in zip(forms, loops, matrices, jobs, strict=True):
+            run = functools.partial(loop.shared, len(portions))
+            form.by_loop(run, x, (0, x.shape[0], 0, sweep.output[0]), matrix, bias, y)
         return
 
     def work(blocks: list[Block]) -> None:
         for form, loop, matrix, (sweep, _, y) in zip(forms, loops, matrices, jobs, strict=True):
             done: Done = {}  # the memory of the sweep before is this one's now
-            multiply = (
-                loop.alone
-                if loop
-                else (form.multiply if isinstance(form, Runs) else functools.partial(_by_windows, form))
-            )
             for n0, n1, r0, r1 in _joined(blocks, rows) if loop else blocks:
-                r1 = min(r1, sweep.output[0])
-                if r0 < r1:
-                    multiply(x, (n0, n1, r0, r1), matrix, bias, y, done)
+                block = (n0, n1, r0, min(r1, sweep.output[0]))
+                if r0 >= block[-1]:
+                    continue
+                if loop is not None:
+                    form.by_loop(loop.alone, x, block, matrix, bias, y)
+                elif isinstance(form, Runs):
+                    form.multiply(x, block, matrix, bias, y, done)
+                else:
+                    _by_windows(form, x, block, matrix, bias, y, done)
 
     each(portions, work)
 
@@ -134,8 +137,8 @@ def _shifted_backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
     loop = _weights.at_hand(cost, data, given) if len(sweep.kernel) == 2 and min(out, channels) > 1 else None
 
     portions = blocks_of(x.shape[0], 1, shifts.places * (channels + out) * x.itemsize, portions_for(cost, True))
-    if loop is not None and loop.shared is not None and len(portions) > 1:
-        totals = shifts.by_loop(loop.shared, data, given, portions, rows)
+    if loop is not None and loop.is_shared and len(portions) > 1:
+        totals = shifts.by_loop(functools.partial(loop.shared, len(portions)), data, given, portions, rows)
         return lambda: _in_order(np.add.reduce(totals, axis=0))
 
     def work(blocks: list[Block]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from portanet import threads
 from portanet.kernels.generic import nn as generic
 from portanet.kernels.numpy._memory import in_order
-from portanet.kernels.numpy._numba import Loop, prange
+from portanet.kernels.numpy._numba import Loop
 from portanet.kernels.numpy._products import mkl, product, sums
 from portanet.library import namespace_of
 from portanet.plan.recorded import takes_out, whole
@@ -32,12 +32,11 @@ def _large_relu(x: Any, out: Any = None) -> Any:
 
 
 @Loop
-def _relu(n: int, ys: Any, xs: Any) -> None:
-    for k in prange(n):
-        here = slice(k * xs.size // n, (k + 1) * xs.size // n)
-        x, y = xs[here], ys[here]
-        for i in range(x.size):
-            y[i] = x[i] if x[i] > 0 or x[i] != x[i] else 0  # nan, as NumPy's maximum
+def _relu(portion: int, portions: int, ys: Any, xs: Any) -> None:
+    here = slice(portion * xs.size // portions, (portion + 1) * xs.size // portions)
+    x, y = xs[here], ys[here]
+    for i in range(x.size):
+        y[i] = x[i] if x[i] > 0 or x[i] != x[i] else 0  # nan, as NumPy's maximum
 
 
 def relu_backward(g: Any, y: Any) -> Any:
@@ -55,12 +54,11 @@ def _large_relu_backward(g: Any, y: Any, out: Any = None) -> Any:
 
 
 @Loop
-def _relu_backward(n: int, gxs: Any, gs: Any, ys: Any) -> None:
-    for k in prange(n):
-        here = slice(k * ys.size // n, (k + 1) * ys.size // n)
-        gx, g, y = gxs[here], gs[here], ys[here]
-        for i in range(y.size):
-            gx[i] = g[i] * (y[i] != 0)
+def _relu_backward(portion: int, portions: int, gxs: Any, gs: Any, ys: Any) -> None:
+    here = slice(portion * ys.size // portions, (portion + 1) * ys.size // portions)
+    gx, g, y = gxs[here], gs[here], ys[here]
+    for i in range(y.size):
+        gx[i] = g[i] * (y[i] != 0)
 
 
 _TALL = 1024  # rows from which on a product is cut into portions of rows, each a task of ours

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from portanet.kernels.numpy._memory import space_for
-from portanet.kernels.numpy._numba import Loop, prange
+from portanet.kernels.numpy._numba import Loop
 
 BLOCK = 1 << 15  # elements: with what it is computed from and in, a block stays within the second-level cache
 FEW = 1 << 14  # elements up to which SGD's two calls take no longer than a compiled loop and what leads there
@@ -86,25 +86,36 @@ def sgd_update_ready(
 
 
 @Loop  # by one thread of ours: the memory is busy with one core, and OpenBLAS's threads may still be awake
-def _sgd(n: int, ps: Any, gs: Any, bs: Any, lr: Any, sign: Any, decay: Any, kept: Any, share: Any, ahead: Any) -> None:
-    for k in prange(n):
-        here = slice(k * ps.size // n, (k + 1) * ps.size // n)
-        p, g = ps[here], gs[here]
+def _sgd(
+    portion: int,
+    portions: int,
+    ps: Any,
+    gs: Any,
+    bs: Any,
+    lr: Any,
+    sign: Any,
+    decay: Any,
+    kept: Any,
+    share: Any,
+    ahead: Any,
+) -> None:
+    here = slice(portion * ps.size // portions, (portion + 1) * ps.size // portions)
+    p, g = ps[here], gs[here]
+    if bs is not None:
+        b = bs[here]
+    for i in range(p.size):
+        d = g[i]
+        if sign is not None:
+            d = sign * d
+        if decay is not None:
+            d = d + decay * p[i]
         if bs is not None:
-            b = bs[here]
-        for i in range(p.size):
-            d = g[i]
-            if sign is not None:
-                d = sign * d
-            if decay is not None:
-                d = d + decay * p[i]
-            if bs is not None:
-                if share is None:
-                    b[i] = b[i] * kept + d
-                else:
-                    b[i] = b[i] * kept + share * d
-                d = b[i] if ahead is None else d + ahead * b[i]
-            p[i] = p[i] - lr * d
+            if share is None:
+                b[i] = b[i] * kept + d
+            else:
+                b[i] = b[i] * kept + share * d
+            d = b[i] if ahead is None else d + ahead * b[i]
+        p[i] = p[i] - lr * d
 
 
 def adam_update_(
@@ -157,29 +168,28 @@ def adam_update_(
 
 @functools.partial(Loop, portion=1 << 18)
 def _adam(
-    n: int, ps: Any, gs: Any, ms: Any, vs: Any, us: Any,
+    portion: int, portions: int, ps: Any, gs: Any, ms: Any, vs: Any, us: Any,
     beta1: Any, rest1: Any, beta2: Any, rest2: Any, rate: Any, floor: Any, sign: Any, shrink: Any, decay: Any,
 ) -> None:  # fmt: skip
-    for k in prange(n):
-        here = slice(k * ps.size // n, (k + 1) * ps.size // n)
-        p, g, m, v = ps[here], gs[here], ms[here], vs[here]
+    here = slice(portion * ps.size // portions, (portion + 1) * ps.size // portions)
+    p, g, m, v = ps[here], gs[here], ms[here], vs[here]
+    if us is not None:
+        u = us[here]
+    for i in range(p.size):
+        d, x = g[i], p[i]
+        if sign is not None:
+            d = sign * d
+        if shrink is not None:
+            x = x * shrink
+        if decay is not None:
+            d = d + decay * x
+        m[i] = m[i] * beta1 + rest1 * d
+        v[i] = v[i] * beta2 + d * d * rest2
+        w = v[i]
         if us is not None:
-            u = us[here]
-        for i in range(p.size):
-            d, x = g[i], p[i]
-            if sign is not None:
-                d = sign * d
-            if shrink is not None:
-                x = x * shrink
-            if decay is not None:
-                d = d + decay * x
-            m[i] = m[i] * beta1 + rest1 * d
-            v[i] = v[i] * beta2 + d * d * rest2
-            w = v[i]
-            if us is not None:
-                w = u[i] if u[i] >= w or u[i] != u[i] else w  # nan, as NumPy's maximum, where either is
-                u[i] = w
-            p[i] = x - rate * m[i] / (math.sqrt(w) + floor)
+            w = u[i] if u[i] >= w or u[i] != u[i] else w  # nan, as NumPy's maximum, where either is
+            u[i] = w
+        p[i] = x - rate * m[i] / (math.sqrt(w) + floor)
 
 
 class _Ready:

@@ -1,0 +1,86 @@
+"""Compiled loops whose portions TBB's threads take, where MKL is there: then MKL's products are these threads' too.
+
+They are called in some microseconds and soon rest. Numba's other threads would compete with those of OpenBLAS, and
+`portanet.threads` takes ten times as long to call one, for that waits for the interpreter.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from portanet import threads
+from portanet.kernels.numpy._products import mkl
+
+# Numba is to look for parallel work where it is said to be, and nowhere else: that takes a third of the time.
+_NOT_ASKED = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")
+_PARALLEL = {"prange": True, **dict.fromkeys(_NOT_ASKED, False)}
+
+Shared = Callable[..., None]
+
+
+def _over(n: int, *args: Any) -> None:
+    for k in prange(n):
+        work(np.int64(k), n, *args)  # of the very type that it is compiled for already
+
+
+prange: Any = range  # for each function another copy of `_over` is compiled, with Numba's in its place
+work: Any = None  # and the function here
+
+
+@functools.cache
+def shared(function: Any, compiled: Any) -> Shared | None:
+    """``over(n, *args)``: ``compiled(k, n, *args)`` for each k of so many portions; None where TBB is not at hand."""
+    if not _tbb_is_at_hand():
+        return None
+    import importlib
+
+    numba: Any = importlib.import_module("numba")
+    one = types.FunctionType(_over.__code__, {**globals(), "prange": numba.prange, "work": compiled}, "_over")
+    # Numba keeps what it compiles on the disk by this name, and would not see that another function is called.
+    one.__qualname__ = f"{function.__name__}_{hashlib.sha256(_text_of(function.__code__)).hexdigest()[:16]}"
+    over = numba.njit(cache=True, nogil=True, error_model="numpy", parallel=_PARALLEL)(one)
+    process = os.getpid()
+
+    def run(n: int, *args: Any) -> None:
+        count = threads.usable()
+        if count == 1 or os.getpid() != process:  # after a fork TBB would wait for threads that do not exist
+            for k in range(n):
+                compiled(k, n, *args)
+            return
+        before = numba.get_num_threads()  # the caller's own loops are to find it as it was
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        try:
+            over(n, *args)
+        finally:
+            numba.set_num_threads(before)
+
+    return run
+
+
+def _text_of(code: types.CodeType) -> bytes:
+    return repr((code.co_code, code.co_names, [one for one in code.co_consts if not hasattr(one, "co_code")])).encode()
+
+
+@functools.cache
+def _tbb_is_at_hand() -> bool:
+    """Whether Numba's threads are TBB's, as MKL's are, and nobody has chosen others."""
+    import importlib
+
+    if mkl() is None:
+        return False
+    try:
+        numba: Any = importlib.import_module("numba")
+        importlib.import_module("numba.np.ufunc.tbbpool")
+    except ImportError:
+        return False
+    try:
+        return bool(numba.threading_layer() == "tbb")
+    except ValueError:  # none is at work yet
+        return bool(numba.config.THREADING_LAYER == "default")

@@ -1,0 +1,98 @@
+"""Compiled loops that TBB's threads share: which portion is whose changes nothing, and nobody's settings are changed."""
+
+from __future__ import annotations
+
+import os
+
+import numpy
+import pytest
+from threadpoolctl import threadpool_limits
+
+from portanet.kernels.numpy import _in_threads, _numba
+
+pytestmark = pytest.mark.skipif(
+    not _numba.is_at_hand() or not _in_threads._tbb_is_at_hand(), reason="Numba or MKL is not installed"
+)
+
+
+def marked(portion: int, portions: int, x, y, factor) -> None:
+    """Of a portion of x: each number times ``factor`` (None: 1) plus the number of the portion."""
+    for i in range(portion * x.size // portions, (portion + 1) * x.size // portions):
+        y[i] = x[i] + portion if factor is None else x[i] * factor + portion
+
+
+def spread_over(portions, factor=2.0, size=1000):
+    x, y = numpy.arange(float(size)), numpy.zeros(size)
+    _in_threads.shared(marked, _numba.compiled(marked))(portions, x, y, factor)
+    return x * (1.0 if factor is None else factor), y
+
+
+@pytest.mark.parametrize("factor", (2.0, None))
+@pytest.mark.parametrize("portions", (1, 2, 3, 7, 64))
+@pytest.mark.parametrize("threads", (1, 2))
+def test_each_portion_is_done_once(threads, portions, factor):
+    with threadpool_limits(threads, user_api="blas"):
+        x, y = spread_over(portions, factor)
+    wanted = numpy.concatenate([[k] * ((k + 1) * 1000 // portions - k * 1000 // portions) for k in range(portions)])
+    numpy.testing.assert_array_equal(y - x, wanted)
+
+
+def test_the_number_of_numbas_threads_is_left_as_it_was():
+    numba = pytest.importorskip("numba")
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        with threadpool_limits(2, user_api="blas"):
+            spread_over(4)
+        assert numba.get_num_threads() == 1
+    finally:
+        numba.set_num_threads(before)
+
+
+def test_one_thread_is_enough_where_no_more_may_be_used(monkeypatch):
+    def refuse(count):
+        raise AssertionError("nobody asked for threads")
+
+    numba = pytest.importorskip("numba")
+    spread_over(2)
+    monkeypatch.setattr(numba, "set_num_threads", refuse)
+    with threadpool_limits(1, user_api="blas"):
+        x, y = spread_over(2)
+    assert (y - x).max() == 1
+    with threadpool_limits(2, user_api="blas"), pytest.raises(AssertionError, match="nobody asked"):
+        spread_over(2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_that_was_forked_does_not_wait_for_threads():
+    with threadpool_limits(2, user_api="blas"):
+        spread_over(4)
+        child = os.fork()
+        if child == 0:
+            x, y = spread_over(4)
+            os._exit(0 if (y - x).max() == 3 else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        x, y = spread_over(4)
+    assert (y - x).max() == 3
+
+
+def test_other_threads_of_numbas_are_not_used(monkeypatch):
+    numba = pytest.importorskip("numba")
+    monkeypatch.setattr(numba, "threading_layer", lambda: "workqueue")
+    assert not _in_threads._tbb_is_at_hand.__wrapped__()
+    monkeypatch.setattr(numba, "threading_layer", lambda: "tbb")
+    assert _in_threads._tbb_is_at_hand.__wrapped__()
+    monkeypatch.setattr(_in_threads, "mkl", lambda: None)
+    assert not _in_threads._tbb_is_at_hand.__wrapped__()
+
+
+def test_what_is_kept_on_the_disk_has_another_name_when_the_function_has_changed():
+    def one(portion, portions, x):
+        x[portion] = 1
+
+    def other(portion, portions, x):
+        x[portion] = 2
+
+    assert _in_threads._text_of(one.__code__) != _in_threads._text_of(other.__code__)
+    assert _in_threads._text_of(one.__code__) == _in_threads._text_of(one.__code__)
