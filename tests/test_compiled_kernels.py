@@ -42,6 +42,29 @@ def normal(dtype, *shape, seed=0):
     return numpy.random.default_rng((seed, *shape)).standard_normal(shape).astype(dtype)
 
 
+@pytest.mark.parametrize("dtype", ("float32", "float64", "float16"))
+@pytest.mark.parametrize("last", (False, True))
+@pytest.mark.parametrize("shape", [(40_000,), (257, 131), (5, 3, 70, 40), (2, 40, 33, 17)], ids=str)
+def test_relu(shape, last, dtype, monkeypatch):
+    """Of what is not a number, infinite, or a zero below 0, too; and with the axes in whatever order in memory."""
+    x, g = normal(dtype, *shape), normal(dtype, *shape, seed=1)
+    x.reshape(-1)[::7], x.reshape(-1)[::11], g.reshape(-1)[::13] = -0.0, numpy.nan, numpy.inf
+    if last and len(shape) == 4:
+        x, g = [numpy.ascontiguousarray(one.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for one in (x, g)]
+
+    def compute():
+        y = kernels.relu(x)
+        return [y, kernels.relu_backward(g, y), kernels.relu(x[::2]), kernels.relu_backward(g[::2], y[::2])]
+
+    with numpy.errstate(invalid="ignore"):
+        found = ways(monkeypatch, compute)
+        assert_same_bits([numpy.maximum(x, 0), g * (numpy.maximum(x, 0) != 0)], *[one[:2] for one in found])
+    assert_same_bits(*found)
+    for one in found:
+        assert dtype == "float16" or not numpy.signbit(one[0][one[0] == 0]).any()  # NumPy's own call leaves some there
+        assert one[0].strides == x.strides and one[1].strides == g.strides
+
+
 @pytest.mark.parametrize("dtype", ("float32", "float64"))
 @pytest.mark.parametrize("reverse", (False, True))
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import numpy
 import pytest
 
 import portanet
-from portanet import optim
-from portanet.kernels.numpy import _numba
+from portanet import optim, threads
+from portanet.kernels.numpy import _in_threads, _numba
 from portanet.kernels.numpy import optim as in_place
 from portanet.library import to_numpy
 from portanet.optim.ownership import alone
@@ -47,14 +47,23 @@ def with_numba(monkeypatch):
     if not _numba.is_at_hand():
         pytest.skip("Numba is not installed, or is switched off")
     monkeypatch.setattr(in_place._adam, "portion", 1 << 12)
-    for name, value in {"PATIENCE": 0, "SHORT": 0}.items():
+    for name, value in {"PATIENCE": 0, "SHORT": 0, "shared": lambda *_: None}.items():
+        monkeypatch.setattr(_numba, name, value)
+
+
+def with_tbb(monkeypatch):
+    """Every step by a compiled loop, of which TBB's threads take portions."""
+    if not _in_threads._tbb_is_at_hand():
+        pytest.skip("Numba or MKL is not installed")
+    monkeypatch.setattr(threads, "usable", lambda: 2)
+    for name, value in {"PATIENCE": 0, "SHORT": 0, "PORTION": 1 << 10}.items():
         monkeypatch.setattr(_numba, name, value)
 
 
 @pytest.mark.parametrize("dtype", ("float32", "float64"))
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("case", CASES, ids=named)
-@pytest.mark.parametrize("way", (without_numba, with_numba))
+@pytest.mark.parametrize("way", (without_numba, with_numba, with_tbb))
 def test_a_step_in_place_is_the_rule_bit_by_bit(way, case, shape, dtype, monkeypatch):
     way(monkeypatch)
     name, options = case
@@ -167,7 +176,7 @@ def test_an_update_made_ready_does_as_often_as_it_is_called_what_the_step_in_pla
     monkeypatch.setattr(_numba, "PATIENCE", 3 * size)
     monkeypatch.setattr(_numba, "SHORT", 10)
     monkeypatch.setattr(in_place, "FEW", 8)
-    monkeypatch.setattr(in_place._sgd.late, "done", 0)
+    monkeypatch.setattr(_numba.Late, "done", 0)
     name, options = case
     rng = numpy.random.default_rng(3)
     p, g, b = [rng.normal(size=size).astype("float32") for _ in range(3)]
@@ -191,12 +200,16 @@ def test_numba_is_asked_only_when_as_much_has_been_done_without_it(monkeypatch):
     if not _numba.is_at_hand():
         pytest.skip("Numba is not installed, or is switched off")
     used = []
-    monkeypatch.setattr(_numba, "compiled", lambda function: lambda p, g, lr: used.append((len(p), lr)))
-    monkeypatch.setattr(_numba, "PATIENCE", 10_000)
-    loop = _numba.Loop(lambda p, g, lr: None)
+    monkeypatch.setattr(_numba, "compiled", lambda function: lambda k, n, p, g, lr: used.append((k, n, len(p), lr)))
+    monkeypatch.setattr(_numba, "shared", lambda *_: lambda n, p, g, lr: used.append((n, len(p))))
+    for name, value in {"PATIENCE": 10_000, "MORE": 2, "PORTION": 2048}.items():
+        monkeypatch.setattr(_numba, name, value)
+    monkeypatch.setattr(_numba.Late, "done", 0)
+    loop = _numba.Loop(lambda k, n, p, g, lr: None)
     arrays = [numpy.zeros(4096, "float32"), numpy.ones(4096, "float32")]
-    assert [loop.over(arrays, [0.1]) for _ in range(5)] == [False, False, False, True, True]
-    assert used == [(4096, numpy.float32(0.1))] * 2 and type(used[0][1]) is numpy.float32
+    assert [loop.over(arrays, [0.1]) for _ in range(6)] == [False, False, False, True, True, True]
+    assert used == [(0, 1, 4096, numpy.float32(0.1)), (2, 4096), (2, 4096)]
+    assert type(used[0][-1]) is numpy.float32
     assert not loop.over([x[:8] for x in arrays], [0.1])  # too little for a call
     assert not loop.over([arrays[0], arrays[1].astype("float64")], [0.1])
     assert not loop.over([numpy.zeros((4096, 2), "float32")[:, 0], arrays[1]], [0.1])

@@ -2,8 +2,9 @@
 
 Numba takes a quarter of a second to import and half a second to compile a loop, or a third of one to find it on the
 disk, where it keeps what it compiled. So a loop is compiled only when about as long has been spent without it: who has
-little to do never waits. (PORTANET_PATIENCE multiplies how long that is: 0 is for those who will do much.) Both ways give the same bits, for Numba neither reorders sums nor joins a product and a sum to
-one rounding unless it is told to; which way is taken is therefore no one's business but the clock's.
+little to do never waits, and who has much may set PORTANET_PATIENCE=0, which multiplies how long that is. Both ways give
+the same bits, for Numba neither reorders sums nor joins a product and a sum to one rounding unless it is told to; which
+way is taken is therefore no one's business but the clock's.
 
 A compiled loop lets go of the interpreter. Where that pays, threads share it: those of `_in_threads` where these are at
 hand, else those of `portanet.threads`.
