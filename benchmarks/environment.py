@@ -83,7 +83,8 @@ def memory() -> str:
 
 def large_products() -> str:
     """Whose they are where portanet multiplies NumPy's arrays."""
-    from portanet.kernels.numpy._products import LARGE, mkl
+    from portanet.kernels.numpy._mkl import mkl
+    from portanet.kernels.numpy._products import LARGE
 
     return f"portanet's on NumPy, from {LARGE:,} multiplications on: {'that BLAS' if mkl() is None else 'MKL'}"
 

@@ -12,8 +12,9 @@ from threadpoolctl import threadpool_limits
 
 import portanet
 from portanet import nn, threads
-from portanet.kernels.numpy import _products
-from portanet.kernels.numpy._products import LARGE, SPREAD, mkl, product
+from portanet.kernels.numpy import _mkl, _numba, _products
+from portanet.kernels.numpy._mkl import SPREAD, mkl
+from portanet.kernels.numpy._products import LARGE, product
 
 needs_mkl = pytest.mark.skipif(mkl() is None, reason="MKL is not installed, or is switched off")
 SHAPES = [(3, 5, 4), (64, 300, 20), (128, 128, 128), (128, 129, 130), (300, 520, 280)]  # m, k, n: small to spread
@@ -141,6 +142,37 @@ def test_in_a_task_of_ours_a_product_has_one_thread(used):
 
 
 @needs_mkl
+@pytest.mark.parametrize("sizes", [(64, 1100, 2000), (1, 1024, 1024), (300, 700, 1500)], ids=str)
+def test_a_wide_matrix_is_multiplied_by_columns_with_the_same_bits_in_any_number_of_threads(sizes, used):
+    m, k, n = sizes
+    a, b, found = drawn(m, k), drawn(k, n), []
+    for count in (1, 2):
+        with threadpool_limits(count, user_api="blas"):
+            found.append(product(a, b))
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_allclose(found[0], exact(a, b), rtol=0, atol=1e-4 * np.sqrt(k))
+    assert used == []  # each stretch of columns has one
+
+
+@needs_mkl
+@pytest.mark.skipif(not _numba.is_at_hand(), reason="Numba is not installed, or is switched off")
+@pytest.mark.parametrize("turned", ["", "a", "b", "ab"])
+def test_numbas_call_of_mkl_has_the_bits_of_the_call_by_ctypes(turned, monkeypatch):
+    a = drawn(300, 200).T if "a" in turned else drawn(200, 300)
+    b = drawn(400, 300).T if "b" in turned else drawn(300, 400)
+    found = []
+    for patience in (1e30, 0):
+        monkeypatch.setattr(_numba, "PATIENCE", patience)
+        for left, right in ((a, b), (a[:150], b[:, 20:]), (a[:, :200], b[:200])):
+            with monkeypatch.context() as patch:
+                if patience == 0:  # then ctypes is not asked
+                    patch.setattr(mkl(), "products", dict.fromkeys(mkl().products))
+                found.append(product(left, right))
+    for one, other in zip(found[:3], found[3:], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@needs_mkl
 def test_others_keep_mkls_number_of_threads():
     before = mkl().limit(3)
     product(drawn(256, 256), drawn(256, 256))
@@ -195,8 +227,8 @@ def test_the_environment_switches_mkl_off(monkeypatch):
 @needs_mkl
 @pytest.mark.parametrize("missing", ["core", "tbb_thread", "libtbb.so.12", "rt"])
 def test_without_one_of_its_files_mkl_is_not_used(missing, monkeypatch):
-    path = _products._path
-    monkeypatch.setattr(_products, "_path", lambda package, name: None if name == missing else path(package, name))
+    path = _mkl._path
+    monkeypatch.setattr(_mkl, "_path", lambda package, name: None if name == missing else path(package, name))
     assert mkl.__wrapped__() is None
 
 

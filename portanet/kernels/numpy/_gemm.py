@@ -56,3 +56,10 @@ def _product(
 
 
 product: Any = _extending.intrinsic(_product)
+
+
+def multiply(
+    at: int, turned: int, m: int, n: int, k: int, a: Any, a_row: int, b: Any, b_row: int, c: Any, c_row: int
+) -> None:
+    """`product` of arrays."""
+    product(at, turned, m, n, k, a.ctypes.data, a_row, b.ctypes.data, b_row, c.ctypes.data, c_row)

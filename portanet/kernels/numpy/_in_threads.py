@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from portanet import threads
-from portanet.kernels.numpy._products import mkl
+from portanet.kernels.numpy._mkl import mkl
 
 # Numba is to look for parallel work where it is said to be, and nowhere else: that takes a third of the time.
 _NOT_ASKED = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")

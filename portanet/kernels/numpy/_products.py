@@ -6,20 +6,18 @@ takes a product depends on its size and its data type alone, so a program comput
 
 from __future__ import annotations
 
-import functools
-import os
 from typing import Any
 
 import numpy as np
 
 from portanet import threads
+from portanet.kernels.numpy._mkl import mkl
+from portanet.kernels.numpy._numba import MULTIPLICATIONS, Routine
 from portanet.plan.recorded import takes_out
 
 LARGE = 1 << 21  # multiplications: for fewer, to get to MKL costs more than it saves
-SPREAD = 1 << 24  # from which on MKL's threads are worth to be woken
 WIDE, COLUMNS = 1 << 20, 512  # of so large a right matrix each of MKL's threads would read all; ours take columns of it
 THREADED, THREADED_SUMS = 1 << 18, 9 << 10  # from which on OpenBLAS takes several; of a vector and a matrix
-TBB = 4  # MKL's threads: those of OpenMP look for more work for a fifth of a second, on cores that ours need
 ROWS, PLAIN, TURNED = 101, 111, 112  # as CBLAS names them
 
 
@@ -54,29 +52,44 @@ def _alone(*args: Any) -> Any:
 def _large(a: Any, b: Any, out: Any = None) -> Any:
     """The product by MKL; by NumPy where the matrices do not lie as MKL takes them."""
     library: Any = mkl()
-    multiply = library.products.get(a.dtype)
-    if multiply is None or a.dtype != b.dtype or min(a.shape[0], b.shape[1]) == 1:
+    if a.dtype not in library.products or a.dtype != b.dtype or min(a.shape[0], b.shape[1]) == 1:
         return np.dot(a, b, out)
     if out is None:
         out = np.empty((a.shape[0], b.shape[1]), a.dtype)
-    of_a, of_b, of_out = _laid(a), _laid(b), _laid(out)
+    of_a, of_b, of_out = laid = _laid(a), _laid(b), _laid(out)
     if of_a is None or of_b is None or of_out is None or of_out[0] == TURNED:
         return np.dot(a, b, out)
-
-    def columns(first: int, last: int, count: int = 1) -> None:
-        right, target = b[:, first:last], out[:, first:last]
-        before = library.limit(count)  # of this thread alone
-        multiply(
-            ROWS, of_a[0], of_b[0], *target.shape, a.shape[1],
-            1.0, a.ctypes.data, of_a[1], right.ctypes.data, of_b[1], 0.0, target.ctypes.data, of_out[1],
-        )  # fmt: skip
-        library.limit(before)
-
     if of_a[0] == of_b[0] == PLAIN and b.size >= WIDE and a.shape[0] * 2 <= b.shape[1]:
+
+        def columns(first: int, last: int) -> None:
+            _by_mkl(library, a, b[:, first:last], out[:, first:last], laid, 1)
+
         threads.spread(columns, b.shape[1], b.shape[1] // COLUMNS)
     else:
-        columns(0, b.shape[1], library.threads_for(out.size * a.shape[1]))
+        _by_mkl(library, a, b, out, laid, library.threads_for(out.size * a.shape[1]))
     return out
+
+
+_multiply = Routine("_gemm", "multiply")
+
+
+def _by_mkl(library: Any, a: Any, b: Any, out: Any, laid: Any, count: int) -> None:
+    """``a`` times ``b`` into ``out`` by so many of MKL's threads, where ``laid`` says how each of the three lies."""
+    (order_a, row_a), (order_b, row_b), (_, row_out) = laid
+    (m, n), k = out.shape, a.shape[1]
+    # Numba's compiled call takes half a microsecond, and that by ctypes seven.
+    run = _multiply.after(m * n * k / MULTIPLICATIONS) if a.dtype.char == "f" else None
+    before = library.limit(count)  # of this thread alone
+    if run is None:
+        library.products[a.dtype](
+            ROWS, order_a, order_b, m, n, k,
+            1.0, a.ctypes.data, row_a, b.ctypes.data, row_b, 0.0, out.ctypes.data, row_out,
+        )  # fmt: skip
+    else:
+        turned = (1 if order_a == TURNED else 0) + (2 if order_b == TURNED else 0)
+        left, right = a.T if turned & 1 else a, b.T if turned & 2 else b  # in fewer forms: each is compiled anew
+        run(library.address, turned, m, n, k, left, row_a, right, row_b, out, row_out)
+    library.limit(before)
 
 
 def _laid(x: Any) -> tuple[int, int] | None:
@@ -89,59 +102,3 @@ def _laid(x: Any) -> tuple[int, int] | None:
     if rows == size and columns >= x.shape[0] * size and columns % size == 0:
         return TURNED, columns // size
     return None
-
-
-class Mkl:
-    """The library: ``products`` by data type, and ``limit`` of the calling thread's threads.
-
-    ``limit(count)`` returns what it was before, and 0 is none.
-    """
-
-    def __init__(self, library: Any) -> None:
-        import ctypes
-
-        library.MKL_Set_Threading_Layer(TBB)
-        self.process = os.getpid()
-        self.limit = library.MKL_Set_Num_Threads_Local
-        self.products = {}
-        for letter, number in (("s", ctypes.c_float), ("d", ctypes.c_double)):
-            function = self.products[np.dtype(number)] = library[f"cblas_{letter}gemm_64"]
-            matrix = [ctypes.c_void_p, ctypes.c_int64]
-            function.argtypes = [ctypes.c_int] * 3 + [ctypes.c_int64] * 3 + [number, *matrix, *matrix, number, *matrix]
-            function.restype = None
-
-    def threads_for(self, multiplications: int) -> int:
-        """How many threads are to take a product."""
-        # After a fork TBB would wait for threads that do not exist.
-        return threads.usable() if multiplications >= SPREAD and os.getpid() == self.process else 1
-
-
-@functools.cache
-def mkl() -> Mkl | None:
-    """MKL as pip installs it. None where it is not, `PORTANET_MKL` is 0, NumPy was built with it, or files are missing."""
-    import ctypes
-
-    own = threads.blas()
-    if os.environ.get("PORTANET_MKL", "1") == "0" or (own is not None and own.internal_api == "mkl"):
-        return None
-    # MKL ends the process where it later misses one of the first two. It does not look for TBB where pip puts it, but
-    # takes it where it is loaded already.
-    paths = [_path(*one) for one in (("mkl", "core"), ("mkl", "tbb_thread"), ("tbb", "libtbb.so.12"), ("mkl", "rt"))]
-    if None in paths:
-        return None
-    try:
-        return Mkl([ctypes.CDLL(path) for path in paths[2:]][-1])
-    except (AttributeError, OSError):
-        return None
-
-
-def _path(package: str, name: str) -> str | None:
-    """Where the library of that name lies that an installed package lists among its files."""
-    from importlib import metadata
-
-    try:
-        files = metadata.files(package) or []
-    except metadata.PackageNotFoundError:
-        return None
-    found = [str(file.locate()) for file in files if file.name.startswith((f"lib{package}_{name}.so", name))]
-    return found[0] if found and os.path.exists(found[0]) else None

@@ -11,8 +11,9 @@ import numpy as np
 from portanet import threads
 from portanet.kernels.generic import nn as generic
 from portanet.kernels.numpy._memory import in_order
+from portanet.kernels.numpy._mkl import mkl
 from portanet.kernels.numpy._numba import Loop
-from portanet.kernels.numpy._products import mkl, product, sums
+from portanet.kernels.numpy._products import product, sums
 from portanet.library import namespace_of
 from portanet.plan.recorded import takes_out, whole
 
