@@ -66,6 +66,20 @@ class together:
             run(waiting)
 
 
+class one_for_blas:
+    """A context in which BLAS has one thread: for products that must not depend on how many it has."""
+
+    def __enter__(self) -> None:
+        self.library = blas()
+        self.count = 1 if self.library is None else self.library.get_num_threads()
+        if self.count > 1:
+            self.library.set_num_threads(1)
+
+    def __exit__(self, *problem: object) -> None:
+        if self.count > 1:
+            self.library.set_num_threads(self.count)
+
+
 def run(tasks: Sequence[Callable[[], Any]]) -> None:
     """Run the tasks, spread over the threads that may be used; raises what the first that failed raised."""
     count = min(usable(), len(tasks))

@@ -85,6 +85,18 @@ def test_convolutions_of_few_channels_have_the_same_bits(seed, block, monkeypatc
         numpy.testing.assert_allclose(one, exact, rtol=1e-4, atol=1e-3)
 
 
+def test_work_of_one_portion_has_the_same_bits_where_blas_has_more_threads():
+    rng = numpy.random.default_rng(0)
+    x, w = [rng.normal(size=shape).astype("float32") for shape in ((4, 37, 19, 21), (34, 37, 4, 4))]
+    how = {"stride": (1, 3), "padding": ((2, 0), (0, 0)), "dilation": (2, 1), "groups": 1}
+    g = rng.normal(size=convolution.conv(x, w, **how).shape).astype("float32")
+    found = []
+    for count in (1, 2):
+        with threadpool_limits(count, user_api="blas"):
+            found.append(conv_and_back(x, w, None, g, how))
+    assert_same_bits(found)
+
+
 @pytest.mark.parametrize("size", [(12, 9), (13, 9), (12, 10)], ids=str)
 def test_places_that_no_window_of_few_channels_reaches_get_nothing(size, monkeypatch):
     """As a transposed convolution has them, of which the result is made longer."""

@@ -37,15 +37,8 @@ def sums(ones: Any, rows: Any) -> Any:
 @takes_out
 def _alone(*args: Any) -> Any:
     """NumPy's product in one thread: OpenBLAS's others would look for more work, on cores that MKL's need."""
-    library = threads.blas()
-    count = 1 if library is None else library.get_num_threads()
-    if count == 1:
+    with threads.one_for_blas():
         return np.dot(*args)
-    library.set_num_threads(1)
-    try:
-        return np.dot(*args)
-    finally:
-        library.set_num_threads(count)
 
 
 @takes_out

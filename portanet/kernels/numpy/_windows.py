@@ -122,8 +122,13 @@ def blocks_of(images: int, rows: int, bytes_of_row: int, portions: int) -> list[
 def each(portions: list[list[Block]], work: Callable[[list[Block]], None], tasks: int = MOST) -> None:
     """Call ``work`` on the blocks of each portion, by as many threads as there may be; at the end of `threads.together`.
 
-    A thread takes one portion after the other, or several at once where there are to be fewer ``tasks``.
+    A thread takes one portion after the other, or several at once where there are to be fewer ``tasks``. A single one
+    is not spread by BLAS either, whose sums would then be others.
     """
+    if len(portions) == 1:
+        with threads.one_for_blas():
+            work(portions[0])
+        return
 
     def some(first: int, stop: int) -> None:
         for blocks in portions[first:stop]:
