@@ -177,3 +177,10 @@ def test_the_rectifier_of_many_numbers_is_that_of_few(threads):
         gx = kernels.relu_backward(g, y)
     numpy.testing.assert_array_equal(y, numpy.maximum(x, 0))
     numpy.testing.assert_array_equal(gx, g * (y != 0))
+
+
+@pytest.mark.parametrize("text", ("soon", "-1", "nan"))
+def test_a_patience_that_is_none_is_refused(text):
+    with pytest.raises(ValueError, match=f"PORTANET_PATIENCE={text}; it must be a number that is 0 or more"):
+        _numba._patience(text)
+    assert [_numba._patience(one) for one in ("0", "2.5")] == [0, 2.5]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import numpy
 import pytest
 from threadpoolctl import threadpool_limits
 
+from portanet import threads
 from portanet.kernels.numpy import _in_threads, _numba
 
 pytestmark = pytest.mark.skipif(
@@ -29,9 +31,9 @@ def spread_over(portions, factor=2.0, size=1000):
 
 @pytest.mark.parametrize("factor", (2.0, None))
 @pytest.mark.parametrize("portions", (1, 2, 3, 7, 64))
-@pytest.mark.parametrize("threads", (1, 2))
-def test_each_portion_is_done_once(threads, portions, factor):
-    with threadpool_limits(threads, user_api="blas"):
+@pytest.mark.parametrize("count", (1, 2))
+def test_each_portion_is_done_once(count, portions, factor):
+    with threadpool_limits(count, user_api="blas"):
         x, y = spread_over(portions, factor)
     wanted = numpy.concatenate([[k] * ((k + 1) * 1000 // portions - k * 1000 // portions) for k in range(portions)])
     numpy.testing.assert_array_equal(y - x, wanted)
@@ -61,6 +63,33 @@ def test_one_thread_is_enough_where_no_more_may_be_used(monkeypatch):
     assert (y - x).max() == 1
     with threadpool_limits(2, user_api="blas"), pytest.raises(AssertionError, match="nobody asked"):
         spread_over(2)
+
+
+def long(portion: int, portions: int, x) -> None:
+    for _ in range(20):
+        for i in range(portion * x.size // portions, (portion + 1) * x.size // portions):
+            x[i] = numpy.sin(x[i]) + 1
+
+
+def test_blas_has_one_thread_meanwhile():
+    """For its products are called from several."""
+    x, counts, over = numpy.zeros(1 << 18), set(), threading.Event()
+
+    def watch():
+        while not over.is_set():
+            counts.add(threads.blas().get_num_threads())
+
+    with threadpool_limits(2, user_api="blas"):
+        run = _in_threads.shared(long, _numba.compiled(long))
+        run(2, x)
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        for _ in range(10):
+            run(2, x)
+        over.set()
+        watcher.join()
+        assert threads.blas().get_num_threads() == 2
+    assert 1 in counts
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -68,10 +68,11 @@ def introduction(findings: dict[str, Any]) -> list[Block]:
             "these ratios. Before they are timed, all contenders compute three steps from the same weights on the same "
             "batch; one whose losses differ is left out. Then each makes up to "
             f"{timing.WARM[0]} steps that do not count, in {timing.WARM[1]:.0f} s at the most, by when has been compiled what "
-            "compiles itself along the way; portanet's loops do at once (`PORTANET_PATIENCE=0`). All have the same number of threads: a process that is kept to "
-            "one core for one thread, and one with every core. Before each turn with several threads there is a rest, until "
-            "the other library's threads have given up looking for more work on the cores that both need (a tenth of a "
-            "second for NumPy's OpenBLAS), and then a step that does not count and wakes one's own."
+            "compiles itself along the way; portanet's loops do at once (`PORTANET_PATIENCE=0`). All have the same number of "
+            "threads: a process that is kept to one core for one thread, and one with every core. Before each turn with "
+            "several threads there is a rest, until the other library's threads have given up looking for more work on the "
+            "cores that both need (a tenth of a second for NumPy's OpenBLAS), and then a step that does not count and wakes "
+            "one's own."
         ),
         Table(["what", "which"], facts, words=2),
     ]

@@ -22,7 +22,9 @@ from portanet.kernels.numpy._mkl import mkl
 _NOT_ASKED = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")
 _PARALLEL = {"prange": True, **dict.fromkeys(_NOT_ASKED, False)}
 
-Shared = Callable[..., None]
+# For each function a copy of `_over` is compiled that finds it here, and Numba's `prange`.
+work: Any = None
+prange: Any = range
 
 
 def _over(n: int, *args: Any) -> None:
@@ -30,12 +32,8 @@ def _over(n: int, *args: Any) -> None:
         work(np.int64(k), n, *args)  # of the very type that it is compiled for already
 
 
-prange: Any = range  # for each function another copy of `_over` is compiled, with Numba's in its place
-work: Any = None  # and the function here
-
-
 @functools.cache
-def shared(function: Any, compiled: Any) -> Shared | None:
+def shared(function: Any, compiled: Any) -> Callable[..., None] | None:
     """``over(n, *args)``: ``compiled(k, n, *args)`` for each k of so many portions; None where TBB is not at hand."""
     if not _tbb_is_at_hand():
         return None
@@ -57,7 +55,8 @@ def shared(function: Any, compiled: Any) -> Shared | None:
         before = numba.get_num_threads()  # the caller's own loops are to find it as it was
         numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
         try:
-            over(n, *args)
+            with threads.one_for_blas():  # whose products some loops call
+                over(n, *args)
         finally:
             numba.set_num_threads(before)
 

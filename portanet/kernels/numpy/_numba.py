@@ -13,6 +13,7 @@ hand, else those of `portanet.threads`.
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,8 +23,20 @@ from portanet.kernels.numpy._in_threads import shared
 
 PORTION = 1 << 17  # numbers that are worth one of TBB's threads
 PRODUCTS = 1 << 20  # multiplications that are
+
+
+def _patience(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not found >= 0:
+        raise ValueError(f"the environment has PORTANET_PATIENCE={text}; it must be a number that is 0 or more.")
+    return found
+
+
 # Numbers that work is done on without a compiled loop before any is: some tenths of a second.
-PATIENCE = (1 << 26) * float(os.environ.get("PORTANET_PATIENCE", "1"))
+PATIENCE = (1 << 26) * _patience(os.environ.get("PORTANET_PATIENCE", "1"))
 MORE = 32  # times as many before any is compiled for threads to share it, which takes some seconds for a network
 MULTIPLICATIONS = 64  # that take as long as what is done on a number
 SHORT = 1 << 10  # numbers: up to so many NumPy's own calls cost no more than the call of a compiled loop

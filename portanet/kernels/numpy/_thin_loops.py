@@ -18,11 +18,8 @@ from portanet.kernels.numpy._gemm import numba, product
 
 def _see(x: Any, source: Any, windows: Any, taps: Any, places: Any) -> None:
     """An image x into its planes, and what each of the taps sees there into a row of the windows."""
-    first, plane, pitch = (
-        places[0],
-        places[1],
-        places[2],
-    )  # where x begins in a plane, and from one plane and line to the next: numbers
+    # Where x begins in a plane, and from one plane and line to the next: numbers.
+    first, plane, pitch = places[0], places[1], places[2]
     for c in range(x.shape[0]):
         for i in range(x.shape[1]):
             begin = c * plane + first + i * pitch
