@@ -103,7 +103,8 @@ class Loop:
     """A function ``part(k, n, *arrays, *numbers)`` of arrays with one axis, that loops over portion k of n of all.
 
     ``None`` in place of an array or a number is another function to Numba, without the lines that ask for it.
-    ``portion`` numbers are worth a thread of `portanet.threads`; without it, no number of them is.
+    ``portion`` numbers are worth a thread of `portanet.threads`, which takes those of many arrays at once; without it, no
+    number of them is.
     """
 
     def __init__(self, function: Callable[..., None], portion: int | None = None) -> None:
@@ -118,7 +119,7 @@ class Loop:
         return work is not None
 
     def bound(self, arrays: list[Any], numbers: list[float | None]) -> Callable[[], Any] | None:
-        """What does it on these very arrays, or None."""
+        """What does `over` of these, as often as it is called; None where, or as long as, it is not for Numba to do."""
         first = arrays[0]
         if first.size <= SHORT:
             return None
@@ -130,11 +131,10 @@ class Loop:
             return None
         flat = [None if x is None else x.reshape(-1) for x in arrays]
         own = [None if number is None else first.dtype.type(number) for number in numbers]  # as NumPy takes them
-        if loop.is_shared:
-            return functools.partial(loop.shared, first.size // PORTION, *flat, *own)
         portions = 1 if self.portion is None else first.size // self.portion
         if portions < 2:
-            return functools.partial(loop.alone, *flat, *own)
+            shared = functools.partial(loop.shared, first.size // PORTION) if loop.is_shared else loop.alone
+            return functools.partial(shared, *flat, *own)
 
         def work(i: int, j: int) -> None:
             loop.alone(*[None if x is None else x[i:j] for x in flat], *own)

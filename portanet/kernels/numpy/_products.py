@@ -70,7 +70,7 @@ def _by_mkl(library: Any, a: Any, b: Any, out: Any, laid: Any, count: int) -> No
     """``a`` times ``b`` into ``out`` by so many of MKL's threads, where ``laid`` says how each of the three lies."""
     (order_a, row_a), (order_b, row_b), (_, row_out) = laid
     (m, n), k = out.shape, a.shape[1]
-    # Numba's compiled call takes half a microsecond, and that by ctypes seven.
+    # Numba's compiled call takes half a microsecond, and that by ctypes four.
     run = _multiply.after(m * n * k / MULTIPLICATIONS) if a.dtype.char == "f" else None
     before = library.limit(count)  # of this thread alone
     if run is None:
