@@ -67,7 +67,16 @@ def test_convolutions_have_the_same_bits(seed, block, monkeypatch):
     monkeypatch.setattr(_windows, "FREE_PORTION", 1e4)
     monkeypatch.setattr(_runs, "LEAST_CHANNELS", 2)
     case = drawn(numpy.random.default_rng(seed), (16, 40), (2, 40), 4)
-    assert_same_bits(by_both_ways(monkeypatch, lambda: conv_and_back(*case)))
+    found = by_both_ways(monkeypatch, lambda: conv_and_back(*case))
+    assert_same_bits(found)
+    assert_near_the_definition(found[0], *case)
+
+
+def assert_near_the_definition(found, x, w, bias, g, how):
+    x, w, bias, g = [None if one is None else one.astype("float64") for one in (x, w, bias, g)]
+    back = generic.conv_backward(namespace_of(x), g, x, w, wanted=(True,) * 3, **how)
+    for one, exact in zip(found, (generic.conv(namespace_of(x), x, w, bias, **how), *back), strict=True):
+        numpy.testing.assert_allclose(one, exact, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("block", [300, 1 << 13, 1 << 20])
@@ -83,6 +92,23 @@ def test_convolutions_of_few_channels_have_the_same_bits(seed, block, monkeypatc
     back = generic.conv_backward(namespace_of(x), g, x, w, wanted=(True,) * 3, **how)
     for one, exact in zip(found[0], (generic.conv(namespace_of(x), x, w, bias, **how), *back), strict=True):
         numpy.testing.assert_allclose(one, exact, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("dims", (1, 2, 3))
+@pytest.mark.parametrize("kernel", (1, 2, 3, 5))
+def test_weights_of_convolutions_with_a_stride_of_2(kernel, dims):
+    """Where a dimension is shorter than the stride, or a tap sees nothing but zeros, too."""
+    rng = numpy.random.default_rng(kernel)
+    for n, pad, dilation in ((1, 4, 1), (7, 0, 1), (8, (3, 0), 2), (9, (0, 5), 1), (9, 6, 3)):
+        pads = ((pad, pad) if isinstance(pad, int) else pad,) * dims
+        if n + sum(pads[0]) < (kernel - 1) * dilation + 1:
+            continue
+        x, w = [
+            rng.normal(size=shape).astype("float32") for shape in ((2, 17, *[n] * dims), (20, 17, *[kernel] * dims))
+        ]
+        how = {"stride": (2,) * dims, "padding": pads, "dilation": (dilation,) * dims, "groups": 1}
+        g = rng.normal(size=convolution.conv(x, w, **how).shape).astype("float32")
+        assert_near_the_definition(conv_and_back(x, w, None, g, how), x, w, None, g, how)
 
 
 def test_work_of_one_portion_has_the_same_bits_where_blas_has_more_threads():

@@ -79,6 +79,29 @@ def backward_sweeps(
     return found
 
 
+@functools.lru_cache(maxsize=1024)
+def phases_of(size: Ints, sweep: Sweep) -> list[tuple[tuple[slice, ...], tuple[slice, ...], Sweep]]:
+    """A sweep as some of stride 1: which taps, which places of the array these see, and the sweep over those places.
+
+    The taps that are not among them see nothing but zeros.
+    """
+    found = []
+    for remainder in itertools.product(*[range(s) for s in sweep.stride]):
+        axes = []
+        for r, n, k, s, d, low in zip(
+            remainder, size, sweep.kernel, sweep.stride, sweep.dilation, sweep.origin, strict=True
+        ):
+            taps = [t for t in range(k) if (t * d + low - r) % s == 0]
+            if taps and r < n:
+                step = taps[1] - taps[0] if len(taps) > 1 else 1
+                of, places = slice(taps[0], taps[-1] + 1, step), slice(r, None, s)
+                axes.append((of, places, len(taps), step * d // s or 1, (taps[0] * d + low - r) // s))
+        if len(axes) == len(remainder):
+            taps_of, places_of, counts, steps, origins = zip(*axes, strict=True)
+            found.append((taps_of, places_of, Sweep(counts, (1,) * len(axes), steps, origins, sweep.output)))
+    return found
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Blocks and threads.
 

@@ -38,6 +38,7 @@ from portanet.kernels.numpy._windows import (
     channels_last,
     each,
     forward_sweep,
+    phases_of,
     portions_for,
     product,
     summed,
@@ -169,6 +170,20 @@ def _shifted_backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
     return lambda: _in_order(summed(sums))
 
 
+def _backward_weight_by_phases(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
+    """The same for strides of 1 and 2: every second tap sees every second place, and these as if the stride were 1."""
+    phases = phases_of(x.shape[2:], sweep)
+    parts = [(taps, _shifted_backward_weight(g, x[:, :, *places], phase)) for taps, places, phase in phases]
+
+    def finish() -> Any:
+        weights = np.zeros((g.shape[1], x.shape[1], *sweep.kernel), x.dtype)
+        for taps, part in parts:
+            weights[:, :, *taps] = part()
+        return weights
+
+    return parts[0][1] if max(sweep.stride) == 1 else finish
+
+
 def _in_order(weights: Any) -> Any:
     """(*kernel, O, C) as (O, C, *kernel)."""
     return np.ascontiguousarray(np.moveaxis(weights, (-2, -1), (0, 1)))
@@ -228,8 +243,8 @@ def _backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
     output, out, size, stride = g.shape[2:], g.shape[1], sweep.kernel, sweep.stride
     if _thin.is_thin(x.shape[1], size, output, stride, x.dtype):
         return _thin.backward_weight(g, x, sweep)
-    if max(stride) == 1 and min(x.shape[1], out) * x.itemsize >= SHORT:
-        return _shifted_backward_weight(g, x, sweep)
+    if max(stride) <= 2 and min(x.shape[1], out) * x.itemsize >= SHORT:
+        return _backward_weight_by_phases(g, x, sweep)
     data, given = channels_last(x), channels_last(g)
     plain = given.flags.c_contiguous
     windows = windows_of(data.shape[1:-1], data.shape[-1], sweep)
