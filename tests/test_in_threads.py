@@ -116,12 +116,31 @@ def test_other_threads_of_numbas_are_not_used(monkeypatch):
     assert not _in_threads._tbb_is_at_hand.__wrapped__()
 
 
-def test_what_is_kept_on_the_disk_has_another_name_when_the_function_has_changed():
-    def one(portion, portions, x):
-        x[portion] = 1
+def test_where_nothing_can_be_kept_on_the_disk_it_is_compiled_anew(monkeypatch):
+    numba = pytest.importorskip("numba")
+    real, asked = numba.njit, []
 
-    def other(portion, portions, x):
-        x[portion] = 2
+    def njit(**how):
+        asked.append(how.get("cache", False))
+        if asked[-1]:
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(**how)
 
-    assert _in_threads._text_of(one.__code__) != _in_threads._text_of(other.__code__)
-    assert _in_threads._text_of(one.__code__) == _in_threads._text_of(one.__code__)
+    monkeypatch.setattr(numba, "njit", njit)
+    part = _numba.compiled.__wrapped__(marked)
+    x, y = numpy.arange(10.0), numpy.zeros(10)
+    _in_threads.shared.__wrapped__(marked, part)(2, x, y, 3.0)
+    numpy.testing.assert_array_equal(y, x * 3 + numpy.repeat([0, 1], 5))
+    assert asked == [True, False, True, False]
+
+
+def test_what_is_kept_on_the_disk_has_another_name_when_the_file_of_the_function_has_changed(tmp_path):
+    file, names = tmp_path / "loops.py", []
+    for text in ("def inner(x):\n    return x + 1\n", "def inner(x):\n    return x + 2\n"):
+        file.write_text(text + "def outer(x):\n    return inner(x)\ndef other(x):\n    return inner(x)\n")
+        found = {}
+        exec(compile(file.read_text(), str(file), "exec"), found)
+        names += [_in_threads._digest(found[name].__code__) for name in ("outer", "other", "outer")]
+    assert names[0] == names[2] and len(set(names)) == 4
+    file.unlink()
+    assert _in_threads._digest(found["outer"].__code__) not in names

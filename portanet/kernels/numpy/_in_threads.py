@@ -11,6 +11,7 @@ import hashlib
 import os
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,18 @@ def _over(n: int, *args: Any) -> None:
         work(np.int64(k), n, *args)  # of the very type that it is compiled for already
 
 
+def kept(function: Callable[..., None], **how: Any) -> Callable[..., None]:
+    """The function as Numba compiles it, when it is called, and keeps it on the disk; needs Numba."""
+    import importlib
+
+    numba: Any = importlib.import_module("numba")
+    how = {"nogil": True, "error_model": "numpy", **how}  # by which 1 / 0 is infinite
+    try:
+        return numba.njit(cache=True, **how)(function)
+    except RuntimeError:  # there is no folder that it may keep it in
+        return numba.njit(**how)(function)
+
+
 @functools.cache
 def shared(function: Any, compiled: Any) -> Callable[..., None] | None:
     """``over(n, *args)``: ``compiled(k, n, *args)`` for each k of so many portions; None where TBB is not at hand."""
@@ -41,9 +54,9 @@ def shared(function: Any, compiled: Any) -> Callable[..., None] | None:
 
     numba: Any = importlib.import_module("numba")
     one = types.FunctionType(_over.__code__, {**globals(), "prange": numba.prange, "work": compiled}, "_over")
-    # Numba keeps what it compiles on the disk by this name, and would not see that another function is called.
-    one.__qualname__ = f"{function.__name__}_{hashlib.sha256(_text_of(function.__code__)).hexdigest()[:16]}"
-    over = numba.njit(cache=True, nogil=True, error_model="numpy", parallel=_PARALLEL)(one)
+    # Numba keeps what it compiles on the disk by this name, and would not see that what is called has changed.
+    one.__qualname__ = f"{function.__name__}_{_digest(function.__code__)}"
+    over = kept(one, parallel=_PARALLEL)
     process = os.getpid()
 
     def run(n: int, *args: Any) -> None:
@@ -63,8 +76,13 @@ def shared(function: Any, compiled: Any) -> Callable[..., None] | None:
     return run
 
 
-def _text_of(code: types.CodeType) -> bytes:
-    return repr((code.co_code, code.co_names, [one for one in code.co_consts if not hasattr(one, "co_code")])).encode()
+def _digest(code: types.CodeType) -> str:
+    """What is another for each function and state of its file, in which stands what it calls, too."""
+    try:
+        text = Path(code.co_filename).read_bytes()
+    except OSError:
+        text = code.co_code
+    return hashlib.sha256(code.co_qualname.encode() + text).hexdigest()[:16]
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from portanet import threads
-from portanet.kernels.numpy._in_threads import shared
+from portanet.kernels.numpy._in_threads import kept, shared
 
 PORTION = 1 << 17  # numbers that are worth one of TBB's threads
 PRODUCTS = 1 << 20  # multiplications that are
@@ -225,14 +225,7 @@ def compiled(function: Callable[..., None]) -> Callable[..., None] | None:
 
     None where Numba cannot be imported, as when it is older than NumPy.
     """
-    import importlib
-
     try:
-        numba: Any = importlib.import_module("numba")
+        return kept(function)
     except ImportError:
         return None
-    how: dict[str, Any] = {"nogil": True, "error_model": "numpy"}  # by which 1 / 0 is infinite
-    try:
-        return numba.njit(cache=True, **how)(function)
-    except RuntimeError:  # there is no folder that it may keep what it compiled in
-        return numba.njit(**how)(function)
