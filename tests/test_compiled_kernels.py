@@ -9,7 +9,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from portanet.kernels import numpy as kernels
-from portanet.kernels.numpy import _in_threads, _numba
+from portanet.kernels.numpy import _in_threads, _numba, nn
 from portanet.kernels.numpy._loops import loop_of
 
 
@@ -40,6 +40,20 @@ def assert_same_bits(first, *others):
 
 def normal(dtype, *shape, seed=0):
     return numpy.random.default_rng((seed, *shape)).standard_normal(shape).astype(dtype)
+
+
+@pytest.mark.parametrize("place", ("first", "last"))
+def test_relu_into_memory_in_another_order(place, monkeypatch):
+    x, g = normal("float32", 8, 16, 24, 20), normal("float32", 8, 16, 24, 20, seed=1)
+    last = numpy.empty((8, 24, 20, 16), "float32").transpose(0, 3, 1, 2)
+    out = last if place == "last" else numpy.empty_like(x)
+
+    def compute():
+        y = nn._large_relu(x, out).copy()
+        return [y, nn._large_relu_backward(g, y, out).copy()]
+
+    for one in ways(monkeypatch, compute):
+        assert_same_bits([numpy.maximum(x, 0), g * (x > 0)], one)
 
 
 @pytest.mark.parametrize("dtype", ("float32", "float64", "float16"))

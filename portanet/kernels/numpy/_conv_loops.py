@@ -31,18 +31,9 @@ copy, add, add_three = [numba.njit(nogil=True, inline="always")(function) for fu
 
 
 def multiply(
-    portion: int,
-    portions: int,
-    at: int,
-    x: Any,
-    columns: Any,
-    bias: Any,
-    y: Any,
-    places: Any,
-    rows: Any,
-    steps: Any,
+    portion: int, portions: int, at: int, x: Any, columns: Any, bias: Any, y: Any, places: Any, rows: Any, steps: Any,
     sizes: Any,
-) -> None:
+) -> None:  # fmt: skip
     """The windows of x (N, lines, runs, numbers) times ``columns`` (taps, K, O), and ``bias``, into y of such a shape.
 
     ``sizes``: of an image with its zeros; how many groups of lines that a product takes there are, and how many numbers

@@ -68,7 +68,10 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, axes: int, eps: 
             -(-len(data) // most),
             x.size // _PORTION,
             lambda i, j: (data[i * most : j * most], target[i * most : j * most]),
-            *(*flat, mean_of, x.dtype.type(eps), most),
+            *flat,
+            mean_of,
+            x.dtype.type(eps),
+            most,
         )
         return y
     weights, biases = _tiled(weight, width, most), _tiled(bias, width, most)

@@ -27,7 +27,7 @@ def relu(x: Any) -> Any:
 @takes_out
 def _large_relu(x: Any, out: Any = None) -> Any:
     y = np.empty_like(x) if out is None else out
-    if not _relu.over([in_order(y), in_order(x)], []):
+    if y.strides != x.strides or not _relu.over([in_order(y), in_order(x)], []):
         np.maximum(x, 0, out=y)
     return y
 
@@ -49,7 +49,8 @@ def relu_backward(g: Any, y: Any) -> Any:
 @takes_out
 def _large_relu_backward(g: Any, y: Any, out: Any = None) -> Any:
     gx = np.empty_like(g) if out is None else out
-    if g.strides != y.strides or not _relu_backward.over([in_order(gx), in_order(g), in_order(y)], []):
+    alike = gx.strides == g.strides == y.strides  # so that the axes are in one order
+    if not alike or not _relu_backward.over([in_order(gx), in_order(g), in_order(y)], []):
         np.multiply(g, np.not_equal(y, 0), out=gx)
     return gx
 

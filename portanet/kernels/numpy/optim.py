@@ -87,18 +87,9 @@ def sgd_update_ready(
 
 @Loop  # by one thread of ours: the memory is busy with one core, and OpenBLAS's threads may still be awake
 def _sgd(
-    portion: int,
-    portions: int,
-    ps: Any,
-    gs: Any,
-    bs: Any,
-    lr: Any,
-    sign: Any,
-    decay: Any,
-    kept: Any,
-    share: Any,
-    ahead: Any,
-) -> None:
+    portion: int, portions: int, ps: Any, gs: Any, bs: Any,
+    lr: Any, sign: Any, decay: Any, kept: Any, share: Any, ahead: Any,
+) -> None:  # fmt: skip
     here = slice(portion * ps.size // portions, (portion + 1) * ps.size // portions)
     p, g = ps[here], gs[here]
     if bs is not None:
