@@ -155,6 +155,13 @@ def test_a_wide_matrix_is_multiplied_by_columns_with_the_same_bits_in_any_number
 
 
 @needs_mkl
+def test_a_right_matrix_of_too_few_columns_for_two_is_left_to_mkls_threads(used):
+    with threadpool_limits(2, user_api="blas"):
+        product(drawn(64, 2000), drawn(2000, 800))
+    assert used == [2]
+
+
+@needs_mkl
 @pytest.mark.skipif(not _numba.is_at_hand(), reason="Numba is not installed, or is switched off")
 @pytest.mark.parametrize("turned", ["", "a", "b", "ab"])
 def test_numbas_call_of_mkl_has_the_bits_of_the_call_by_ctypes(turned, monkeypatch):

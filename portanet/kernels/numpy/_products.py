@@ -12,12 +12,13 @@ import numpy as np
 
 from portanet import threads
 from portanet.kernels.numpy._mkl import mkl
-from portanet.kernels.numpy._numba import MULTIPLICATIONS, Routine
+from portanet.kernels.numpy._numba import Routine
 from portanet.plan.recorded import takes_out
 
 LARGE = 1 << 21  # multiplications: for fewer, to get to MKL costs more than it saves
 WIDE, COLUMNS = 1 << 20, 512  # of so large a right matrix each of MKL's threads would read all; ours take columns of it
 THREADED, THREADED_SUMS = 1 << 18, 9 << 10  # from which on OpenBLAS takes several; of a vector and a matrix
+CALL = 1 << 12  # numbers that are computed in the time that a call by ctypes takes
 ROWS, PLAIN, TURNED = 101, 111, 112  # as CBLAS names them
 
 
@@ -52,7 +53,7 @@ def _large(a: Any, b: Any, out: Any = None) -> Any:
     of_a, of_b, of_out = laid = _laid(a), _laid(b), _laid(out)
     if of_a is None or of_b is None or of_out is None or of_out[0] == TURNED:
         return np.dot(a, b, out)
-    if of_a[0] == of_b[0] == PLAIN and b.size >= WIDE and a.shape[0] * 2 <= b.shape[1]:
+    if of_a[0] == of_b[0] == PLAIN and b.size >= WIDE and b.shape[1] >= 2 * max(COLUMNS, a.shape[0]):
 
         def columns(first: int, last: int) -> None:
             _by_mkl(library, a, b[:, first:last], out[:, first:last], laid, 1)
@@ -71,7 +72,7 @@ def _by_mkl(library: Any, a: Any, b: Any, out: Any, laid: Any, count: int) -> No
     (order_a, row_a), (order_b, row_b), (_, row_out) = laid
     (m, n), k = out.shape, a.shape[1]
     # Numba's compiled call takes half a microsecond, and that by ctypes four.
-    run = _multiply.after(m * n * k / MULTIPLICATIONS) if a.dtype.char == "f" else None
+    run = _multiply.after(CALL) if a.dtype.char == "f" else None
     before = library.limit(count)  # of this thread alone
     if run is None:
         library.products[a.dtype](
