@@ -276,7 +276,7 @@ class Captured:
             and [t._node for t in self.state.tensors] == self.nodes
             and [leaf.grad is None for leaf in self.leaves] == self.bare
             and [module.training for module in self.state.modules] == self.modes
-            and self.state.constants() == self.constants
+            and self.state.has_constants(self.constants)
         )
 
     def __call__(self, arrays: list[Any]) -> Any:

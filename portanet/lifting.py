@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from numbers import Number
 from typing import Any
 
@@ -60,7 +61,14 @@ class State:
         return None if same and self.sizes == now.sizes else now
 
     def constants(self) -> list[dict[str, Any]]:
-        """The hyperparameters that are recorded as they are: all but the learning rate."""
+        """The hyperparameters that are recorded as they are now: all but the learning rate."""
+        return copy.deepcopy(self._constants())  # a list of betas may change while it stays the same object
+
+    def has_constants(self, recorded: list[dict[str, Any]]) -> bool:
+        """Whether the hyperparameters are still those that were recorded."""
+        return self._constants() == recorded
+
+    def _constants(self) -> list[dict[str, Any]]:
         return [
             {name: group[name] for name in optimizer.defaults if name != "lr"}
             for optimizer in self.optimizers

@@ -85,7 +85,7 @@ class Traced:
             form == self.form
             and self.state.modes() == self.modes
             and self._bare() == self.bare
-            and self.state.constants() == self.constants
+            and self.state.has_constants(self.constants)
         )
 
     def __call__(self, arrays: list[Any]) -> Any:

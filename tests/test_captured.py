@@ -92,6 +92,18 @@ def test_a_launch_is_told_of_the_count_before_it_and_the_state_goes_on():
     assert [optimizer.state[p]["step"] for p in model.parameters()] == [4] * 4
 
 
+def test_a_hyperparameter_that_changes_while_it_stays_the_same_object_is_recorded_anew():
+    betas = [0.9, 0.99]
+    _, optimizer, step, x = made(optim.Adam)
+    optimizer.param_groups[0]["betas"] = betas
+    noted(step, x)
+    betas[0] = 0.8
+    step(x)
+    assert (step.recordings, step.reason) == (2, "")
+    step(x)
+    assert step.recordings == 2
+
+
 def test_a_rule_that_makes_new_arrays_steps_between_two_launches():
     model, optimizer, step, x = made(optim.RMSprop)
     assert noted(step, x)[:5] == ["begin", "begin", ([], 0), "launch", "launch"]

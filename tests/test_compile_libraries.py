@@ -191,6 +191,16 @@ EAGER = {
 }
 
 
+def test_a_hyperparameter_that_changes_while_it_stays_the_same_object(on_jax):
+    betas = [0.9, 0.99]
+
+    def between(i, made):
+        made.optimizer.param_groups[0]["betas"] = betas
+        betas[0] = 0.9 if i < 4 else 0.5
+
+    near(usual(), doubles(STEPS + 1), between, recordings=3)
+
+
 @pytest.mark.parametrize("name", EAGER)
 def test_what_cannot_be_traced_runs_eagerly(on_jax, name):
     """Then the results are those of the eager step to the last bit."""
