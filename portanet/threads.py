@@ -67,11 +67,16 @@ class together:
 
 
 class one_for_blas:
-    """A context in which BLAS has one thread: for products that must not depend on how many it has."""
+    """A context in which BLAS has one thread: for products that must not depend on how many it has.
+
+    ``count``: how many it has, where that is known.
+    """
+
+    def __init__(self, count: int | None = None) -> None:
+        self.library = blas()
+        self.count = count or (1 if self.library is None else self.library.get_num_threads())
 
     def __enter__(self) -> None:
-        self.library = blas()
-        self.count = 1 if self.library is None else self.library.get_num_threads()
         if self.count > 1:
             self.library.set_num_threads(1)
 

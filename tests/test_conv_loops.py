@@ -94,6 +94,22 @@ def test_convolutions_of_few_channels_have_the_same_bits(seed, block, monkeypatc
         numpy.testing.assert_allclose(one, exact, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("kernel", ((1, 1), (1, 2), (3, 3)))
+@pytest.mark.parametrize("stride", ((2, 2), (1, 3), (4, 2)))
+@pytest.mark.parametrize("how", ({}, {"dilation": (2, 3)}, {"padding": ((0, 2), (1, 0))}))
+def test_windows_with_gaps_between_have_the_same_bits(kernel, stride, how, monkeypatch):
+    monkeypatch.setattr(_windows, "FREE_PORTION", 1e4)
+    monkeypatch.setattr(_windows, "SMALL", 1 << 16)  # so that a block is more than one product
+    monkeypatch.setattr(_windows, "FEWEST", 8)
+    rng = numpy.random.default_rng(0)
+    x, w = [rng.normal(size=shape).astype("float32") for shape in ((9, 16, 23, 22), (24, 16, *kernel))]
+    how = {"stride": stride, "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1} | how
+    g = rng.normal(size=convolution.conv(x, w, **how).shape).astype("float32")
+    found = by_both_ways(monkeypatch, lambda: conv_and_back(x, w, None, g, how))
+    assert_same_bits(found)
+    assert_near_the_definition(found[0], x, w, None, g, how)
+
+
 @pytest.mark.parametrize("dims", (1, 2, 3))
 @pytest.mark.parametrize("kernel", (1, 2, 3, 5))
 def test_weights_of_convolutions_with_a_stride_of_2(kernel, dims):

@@ -25,7 +25,7 @@ def marked(portion: int, portions: int, x, y, factor) -> None:
 
 def spread_over(portions, factor=2.0, size=1000):
     x, y = numpy.arange(float(size)), numpy.zeros(size)
-    _in_threads.shared(marked, _numba.compiled(marked))(portions, x, y, factor)
+    _in_threads.shared(marked, _numba.compiled(marked), False)(portions, x, y, factor)
     return x * (1.0 if factor is None else factor), y
 
 
@@ -52,12 +52,12 @@ def test_the_number_of_numbas_threads_is_left_as_it_was():
 
 
 def test_one_thread_is_enough_where_no_more_may_be_used(monkeypatch):
-    def refuse(count):
+    def refuse():
         raise AssertionError("nobody asked for threads")
 
     numba = pytest.importorskip("numba")
     spread_over(2)
-    monkeypatch.setattr(numba, "set_num_threads", refuse)
+    monkeypatch.setattr(numba, "get_num_threads", refuse)
     with threadpool_limits(1, user_api="blas"):
         x, y = spread_over(2)
     assert (y - x).max() == 1
@@ -71,7 +71,8 @@ def long(portion: int, portions: int, x) -> None:
             x[i] = numpy.sin(x[i]) + 1
 
 
-def test_blas_has_one_thread_meanwhile():
+@pytest.mark.parametrize("calls_blas", (True, False))
+def test_blas_has_one_thread_meanwhile_where_it_is_called(calls_blas):
     """For its products are called from several."""
     x, counts, over = numpy.zeros(1 << 18), set(), threading.Event()
 
@@ -80,7 +81,7 @@ def test_blas_has_one_thread_meanwhile():
             counts.add(threads.blas().get_num_threads())
 
     with threadpool_limits(2, user_api="blas"):
-        run = _in_threads.shared(long, _numba.compiled(long))
+        run = _in_threads.shared(long, _numba.compiled(long), calls_blas)
         run(2, x)
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -89,7 +90,12 @@ def test_blas_has_one_thread_meanwhile():
         over.set()
         watcher.join()
         assert threads.blas().get_num_threads() == 2
-    assert 1 in counts
+    assert (1 in counts) == calls_blas
+
+
+def test_loops_with_products_are_those_that_call_blas():
+    assert _numba.Products.calls_blas
+    assert not _numba.Routine.calls_blas
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
@@ -129,7 +135,7 @@ def test_where_nothing_can_be_kept_on_the_disk_it_is_compiled_anew(monkeypatch):
     monkeypatch.setattr(numba, "njit", njit)
     part = _numba.compiled.__wrapped__(marked)
     x, y = numpy.arange(10.0), numpy.zeros(10)
-    _in_threads.shared.__wrapped__(marked, part)(2, x, y, 3.0)
+    _in_threads.shared.__wrapped__(marked, part, False)(2, x, y, 3.0)
     numpy.testing.assert_array_equal(y, x * 3 + numpy.repeat([0, 1], 5))
     assert asked == [True, False, True, False]
 

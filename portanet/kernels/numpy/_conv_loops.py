@@ -120,3 +120,46 @@ def weights(
                 if p > 0:
                     add(part[1], part[0])
             add(part[0], total[t])
+
+
+def window_weights(
+    portion: int, portions: int, at: int, x: Any, g: Any, totals: Any, cuts: Any, taps: Any, places: Any, rows: int
+) -> None:
+    """The same where windows begin at every few places alone: they are copied, and a product takes all of their taps.
+
+    g is (N, windows, O), ``totals`` (portions, O, taps x C). ``taps`` says where each run of a window begins, and
+    ``rows`` how many windows a product takes.
+    """
+    # An image's beginning among its zeros, and from a line to the next; from a window to the next; a run: all numbers.
+    first, pitch, down, along, run = places[0], places[1], places[2], places[3], places[4]
+    size, width = places[5], places[6]  # of an image with its zeros; windows in a line
+    count, out, length = g.shape[1], g.shape[2], taps.size * run
+    source, windows = np.zeros(size, x.dtype), np.empty((cuts[portion, 2] * count, length), x.dtype)
+    part, total = np.empty((2, out, length), x.dtype), totals[portion].reshape(-1)
+    for begin in range(cuts[portion, 0], cuts[portion, 1], cuts[portion, 2]):
+        end = min(begin + cuts[portion, 2], cuts[portion, 1])
+        for image in range(begin, end):
+            for i in range(x.shape[1]):
+                for j in range(x.shape[2]):
+                    to = first + i * pitch + j * x.shape[3]
+                    copy(x[image, i, j], source[to : to + x.shape[3]])
+            for i in range(count):
+                of, to = i // width * down + i % width * along, windows[(image - begin) * count + i]
+                for t in range(taps.size):
+                    copy(source[of + taps[t] : of + taps[t] + run], to[t * run : (t + 1) * run])
+        done, all_of = 0, (end - begin) * count
+        while done < all_of:
+            k = min(rows, all_of - done)
+            product(
+                at, 1, out, length, k,
+                g[begin].ctypes.data + 4 * done * out, out,
+                windows.ctypes.data + 4 * done * length, length,
+                part.ctypes.data + 4 * min(done, 1) * out * length, length,
+            )  # fmt: skip
+            if done > 0:
+                add(part[1].reshape(-1), part[0].reshape(-1))
+            done += k
+        if begin > cuts[portion, 0]:
+            add(part[0].reshape(-1), total)
+        else:
+            copy(part[0].reshape(-1), total)

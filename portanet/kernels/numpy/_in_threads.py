@@ -6,6 +6,7 @@ They are called in some microseconds and soon rest. Numba's other threads would 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -23,6 +24,8 @@ from portanet.kernels.numpy._mkl import mkl
 _NOT_ASKED = ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")
 _PARALLEL = {"prange": True, **dict.fromkeys(_NOT_ASKED, False)}
 
+_nothing = contextlib.nullcontext()
+
 # For each function a copy of `_over` is compiled that finds it here, and Numba's `prange`.
 work: Any = None
 prange: Any = range
@@ -31,6 +34,22 @@ prange: Any = range
 def _over(n: int, *args: Any) -> None:
     for k in prange(n):
         work(np.int64(k), n, *args)  # of the very type that it is compiled for already
+
+
+class _Threads:
+    """A context in which Numba has so many threads; the caller's own loops find it as it was."""
+
+    def __init__(self, numba: Any, count: int) -> None:
+        self.numba, self.count = numba, count
+
+    def __enter__(self) -> None:
+        self.before = self.numba.get_num_threads()
+        if self.before != self.count:
+            self.numba.set_num_threads(self.count)
+
+    def __exit__(self, *problem: object) -> None:
+        if self.before != self.count:
+            self.numba.set_num_threads(self.before)
 
 
 def kept(function: Callable[..., None], **how: Any) -> Callable[..., None]:
@@ -46,8 +65,11 @@ def kept(function: Callable[..., None], **how: Any) -> Callable[..., None]:
 
 
 @functools.cache
-def shared(function: Any, compiled: Any) -> Callable[..., None] | None:
-    """``over(n, *args)``: ``compiled(k, n, *args)`` for each k of so many portions; None where TBB is not at hand."""
+def shared(function: Any, compiled: Any, calls_blas: bool) -> Callable[..., None] | None:
+    """``over(n, *args)``: ``compiled(k, n, *args)`` for each k of so many portions; None where TBB is not at hand.
+
+    Where it ``calls_blas``, that has one thread meanwhile: the portions are the parallel work.
+    """
     if not _tbb_is_at_hand():
         return None
     import importlib
@@ -57,7 +79,7 @@ def shared(function: Any, compiled: Any) -> Callable[..., None] | None:
     # Numba keeps what it compiles on the disk by this name, and would not see that what is called has changed.
     one.__qualname__ = f"{function.__name__}_{_digest(function.__code__)}"
     over = kept(one, parallel=_PARALLEL)
-    process = os.getpid()
+    most, process = int(numba.config.NUMBA_NUM_THREADS), os.getpid()
 
     def run(n: int, *args: Any) -> None:
         count = threads.usable()
@@ -65,13 +87,8 @@ def shared(function: Any, compiled: Any) -> Callable[..., None] | None:
             for k in range(n):
                 compiled(k, n, *args)
             return
-        before = numba.get_num_threads()  # the caller's own loops are to find it as it was
-        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-        try:
-            with threads.one_for_blas():  # whose products some loops call
-                over(n, *args)
-        finally:
-            numba.set_num_threads(before)
+        with _Threads(numba, min(count, most)), threads.one_for_blas(count) if calls_blas else _nothing:
+            over(n, *args)
 
     return run
 

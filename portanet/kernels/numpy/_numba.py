@@ -79,6 +79,7 @@ class Late:
     """A function that is compiled when about as long has been spent without any such as that takes."""
 
     done = 0.0  # on how many numbers work was done, by all of them
+    calls_blas = False
 
     def __init__(self, function: Callable[..., None]) -> None:
         self.function: Callable[..., None] | None = function
@@ -96,7 +97,7 @@ class Late:
         if part is None:
             return None
         much = Late.done >= MORE * PATIENCE and cost >= 2 * (portion or PORTION)
-        return Compiled(part, shared(self.function, part) if much else None)
+        return Compiled(part, shared(self.function, part, self.calls_blas) if much else None)
 
 
 class Loop:
@@ -171,6 +172,8 @@ class Routine(Late):
 
 class Products(Routine):
     """One that calls `_gemm.product`, whose address is its first argument; its cost is given in multiplications."""
+
+    calls_blas = True
 
     @property
     def portion(self) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 
 from portanet.kernels.numpy._memory import space_for
 from portanet.kernels.numpy._numba import Compiled, Products
-from portanet.kernels.numpy._windows import SMALL, Block, Done, Ints, Shifts, Sweep, in_lines
+from portanet.kernels.numpy._windows import SMALL, Block, Done, Ints, Sweep, in_columns, in_lines, shifts_of
 
 HEAVY = 1 << 15  # numbers: weights of one product that stay close to the processor
 LEAST = 4  # places that are worth a product
@@ -30,7 +30,7 @@ class Runs:
 
     def __init__(self, size: Ints, channels: int, out: int, sweep: Sweep) -> None:
         self.size, self.channels, self.out, self.sweep = size, channels, out, sweep
-        self.layout = Shifts(size, sweep)
+        self.layout = shifts_of(size, sweep)
         self.others, stride = sweep.kernel[:-1], sweep.stride
         *outer, lines, _ = sweep.output
         self.pitch = self.layout.pitch[-1] // stride[-1]  # places from one line to the next
@@ -63,8 +63,7 @@ class Runs:
 
     def columns(self, weight: Any) -> Any:
         """Weights (O, C, *kernel) as matrices: for each tap along the other axes (taps along the last x C, O)."""
-        columns = np.ascontiguousarray(np.moveaxis(weight, (0, 1), (-1, -2)))
-        return columns.reshape(*self.others, *[1] * (len(self.groups) + 2), -1, self.out)
+        return in_columns(weight).reshape(*self.others, *[1] * (len(self.groups) + 2), -1, self.out)
 
     def part(self, r0: int, r1: int) -> Runs:
         """The same for some rows alone."""
@@ -135,22 +134,26 @@ class Runs:
         this = self.part(r0, r1)
         if not this._is_plain():
             return self.multiply(x, block, columns, bias, y, {})
-        layout, channels, out, along = this.layout, this.channels, this.out, this.sweep.stride
+        if bias is not None:
+            bias = np.tile(bias, y.shape[2])
+        seen, taps = in_lines(x[n0:n1, *this.layout.inside]), columns.reshape(len(columns), -1, self.out)
+        loop(seen, taps, bias, in_lines(y[n0:n1, r0:r1]), *this._numbers)
+
+    @functools.cached_property
+    def _numbers(self) -> list[Any]:
+        """Where things lie, as the loop takes it."""
+        layout, channels, out, along = self.layout, self.channels, self.out, self.sweep.stride
         pitch = layout.pitch[-1] * channels
-        target = in_lines(y[n0:n1, r0:r1])
         places = (layout.target[0].start * pitch + layout.target[1].start * channels, pitch)
-        rows = (this.merged, this.residues, this.count, this.pitch * out)
+        rows = (self.merged, self.residues, self.count, self.pitch * out)
         steps = (
             layout.steps[0] * channels,
-            along[0] * this.merged * pitch,
+            along[0] * self.merged * pitch,
             along[1] * channels,
-            along[1] * channels * this.residues,
+            along[1] * channels * self.residues,
         )
-        if bias is not None:
-            bias = np.tile(bias, target.shape[3] // out)
-        seen, taps = in_lines(x[n0:n1, *layout.inside]), columns.reshape(len(columns), -1, out)
-        sizes = ((layout.places + this.beyond) * channels, *this.groups, this.length * out)
-        loop(seen, taps, bias, target, *[np.asarray(numbers, np.int64) for numbers in (places, rows, steps, sizes)])
+        sizes = ((layout.places + self.beyond) * channels, *self.groups, self.length * out)
+        return [np.asarray(numbers, np.int64) for numbers in (places, rows, steps, sizes)]
 
 
 _multiply = Products("_conv_loops", "multiply")

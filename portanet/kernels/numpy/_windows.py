@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ Pairs = tuple[tuple[int, int], ...]
 
 BLOCK = 1 << 20  # bytes of windows at a time: half of a common second-level cache
 SMALL = 1_000_000  # up to so many multiplications OpenBLAS multiplies in place, without packing its arguments first
+FEWEST, ANY = 96, 1 << 62  # rows of a product: where fewer than that were small enough, it is not cut
 PORTION = 18e6  # multiplications, half a millisecond of them, that are worth a thread
 FREE_PORTION = 7e6  # where next to nothing is done with the interpreter at hand
 FEW = 4  # portions of so few; then of ever more, up to MOST
@@ -79,27 +80,12 @@ def backward_sweeps(
     return found
 
 
-@functools.lru_cache(maxsize=1024)
-def phases_of(size: Ints, sweep: Sweep) -> list[tuple[tuple[slice, ...], tuple[slice, ...], Sweep]]:
-    """A sweep as some of stride 1: which taps, which places of the array these see, and the sweep over those places.
-
-    The taps that are not among them see nothing but zeros.
-    """
-    found = []
-    for remainder in itertools.product(*[range(s) for s in sweep.stride]):
-        axes = []
-        for r, n, k, s, d, low in zip(
-            remainder, size, sweep.kernel, sweep.stride, sweep.dilation, sweep.origin, strict=True
-        ):
-            taps = [t for t in range(k) if (t * d + low - r) % s == 0]
-            if taps and r < n:
-                step = taps[1] - taps[0] if len(taps) > 1 else 1
-                of, places = slice(taps[0], taps[-1] + 1, step), slice(r, None, s)
-                axes.append((of, places, len(taps), step * d // s or 1, (taps[0] * d + low - r) // s))
-        if len(axes) == len(remainder):
-            taps_of, places_of, counts, steps, origins = zip(*axes, strict=True)
-            found.append((taps_of, places_of, Sweep(counts, (1,) * len(axes), steps, origins, sweep.output)))
-    return found
+def seen_alone(x: Any, sweep: Sweep) -> tuple[Any, Sweep]:
+    """Where there is one tap: the places of x (N, C, *size) that it sees, and a sweep of stride 1 over these."""
+    if math.prod(sweep.kernel) > 1 or max(sweep.stride) == 1 or any(sweep.origin):
+        return x, sweep
+    places = [slice(0, (n - 1) * s + 1, s) for n, s in zip(sweep.output, sweep.stride, strict=True)]
+    return x[:, :, *places], replace(sweep, stride=(1,) * len(places))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -124,6 +110,7 @@ def even_portions(cost: float, portion: float) -> int:
     return max(1, min(MOST, portions, max(FEW, portions // FEW)))
 
 
+@functools.lru_cache(maxsize=1024)
 def blocks_of(images: int, rows: int, bytes_of_row: int, portions: int) -> list[list[Block]]:
     """All images and rows (of the first spatial axis) in blocks of about BLOCK bytes, by portion.
 
@@ -189,6 +176,11 @@ def channels_first(x: Any) -> Any:
     return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
 
 
+def in_columns(weight: Any) -> Any:
+    """Weights (O, C, *kernel) as (*kernel, C, O) in memory."""
+    return np.ascontiguousarray(weight.transpose(*range(2, weight.ndim), 1, 0))
+
+
 Done = dict[Any, Any]  # which zeros lie ready, by the windows that they belong to
 
 
@@ -212,7 +204,7 @@ class Windows:
 
     def columns(self, weight: Any) -> Any:
         """Weights (O, C, *kernel) as a matrix with a row for each column of the windows."""
-        return np.ascontiguousarray(np.moveaxis(weight, (0, 1), (-1, -2))).reshape(-1, weight.shape[0])
+        return in_columns(weight).reshape(-1, weight.shape[0])
 
     def weights(self, columns: Any) -> Any:
         """A matrix (O, columns of the windows) as weights (O, C, *kernel)."""
@@ -245,6 +237,29 @@ class Windows:
         found = space_for("windows", (places, columns), dtype)
         found.reshape(-1).view(item).reshape(seen.shape)[...] = seen
         return [(found, slice(None))]
+
+    def by_loop(self, loop: Callable[..., None], x: Any, g: Any, portions: list[list[Block]]) -> Any:
+        """For each portion of the images the sums of g (N, *windows, O) times the windows of x (N, *size, C)."""
+        length, out = math.prod(self.sweep.kernel) * self.channels, g.shape[-1]
+        totals = np.empty((len(portions), out, length), x.dtype)
+        rows = rows_of_product(out * length)
+        g = np.ascontiguousarray(g).reshape(len(g), -1, out)
+        loop(in_lines(x), g, totals, cuts_of(portions), *self._numbers, rows)
+        return totals
+
+    @functools.cached_property
+    def _numbers(self) -> list[Any]:
+        """Where things lie among the zeros of an image, as the loop takes it: numbers from its beginning."""
+        sweep, channels = self.sweep, self.channels
+        height, pitch = self.high[0] - self.low[0], (self.high[1] - self.low[1]) * channels
+        run = sweep.kernel[1] if sweep.dilation[1] == 1 else 1  # neighbouring taps that lie side by side
+        lines = [sweep.low(0) - self.low[0] + t * sweep.dilation[0] for t in range(sweep.kernel[0])]
+        places = [sweep.low(1) - self.low[1] + t * sweep.dilation[1] for t in range(0, sweep.kernel[1], run)]
+        taps = [line * pitch + place * channels for line in lines for place in places]
+        first = -self.low[0] * pitch - self.low[1] * channels
+        steps = (pitch, sweep.stride[0] * pitch, sweep.stride[1] * channels, run * channels)
+        rest = (height * pitch, sweep.output[1])
+        return [np.asarray(taps, np.int64), np.asarray((first, *steps, *rest), np.int64)]
 
     def _padded(self, x: Any, block: Block, done: Done) -> tuple[Any, int]:
         """The block with the zeros around it, and which place along the first axis it begins with."""
@@ -375,22 +390,28 @@ class Shifts:
         self.of_axis = [math.prod(pitch[i + 1 :]) for i in range(len(pitch))]
         self.steps = [n * d for n, d in zip(self.of_axis, sweep.dilation, strict=True)]  # from a tap to the next
         self.furthest = sum([(k - 1) * step for k, step in zip(sweep.kernel, self.steps, strict=True)])
+        axes = [range(0, k * step, step) for k, step in zip(sweep.kernel, self.steps, strict=True)]
+        self.taps = np.asarray([sum(tap) for tap in itertools.product(*axes)], np.int64)  # where each looks
 
     def by_loop(self, loop: Callable[..., None], x: Any, g: Any, portions: list[list[Block]], rows: int) -> Any:
         """For each portion of the images the sums of g (N, *windows, O) times what each tap sees of x (N, *size, C)."""
         channels, out = x.shape[-1], g.shape[-1]
         totals = np.empty((len(portions), *self.kernel, out, channels), x.dtype)
-        taps = [sum([t * step for t, step in zip(tap, self.steps, strict=True)]) for tap in np.ndindex(self.kernel)]
         first = self.target[0].start * self.pitch[1] + self.target[1].start
         loop(
             in_lines(x[:, *self.inside]),
             in_lines(g),
             totals.reshape(len(portions), -1, out * channels),
             cuts_of(portions),
-            np.asarray(taps, np.int64) * channels,
+            self.taps * channels,
             np.asarray((first, self.pitch[1], self.places, rows, out, channels, self.furthest), np.int64),
         )
         return totals
+
+
+@functools.lru_cache(maxsize=1024)
+def shifts_of(size: Ints, sweep: Sweep) -> Shifts:
+    return Shifts(size, sweep)
 
 
 def in_lines(x: Any) -> Any:
@@ -400,17 +421,21 @@ def in_lines(x: Any) -> Any:
     return x
 
 
+def rows_of_product(each: int) -> int:
+    """How many rows, each of which costs so many multiplications, are to go into one product."""
+    most = SMALL // max(1, each)
+    return most if most >= FEWEST else ANY
+
+
 def product(a: Any, b: Any, out: Any) -> None:
     """a (m, k) times b (k, n) into ``out``, in parts that are small enough where that pays."""
     (m, k), n = a.shape, b.shape[1]
-    most = SMALL // max(1, k * n)
-    if m <= most or most < 96:
+    rows = rows_of_product(k * n)
+    whole = m - m % rows
+    if whole == 0:
         np.matmul(a, b, out=out)
         return
-    parts = -(-m // most)
-    rows = m // parts
-    whole = parts * rows
-    np.matmul(a[:whole].reshape(parts, rows, k), b, out=out[:whole].reshape(parts, rows, n))
+    np.matmul(a[:whole].reshape(-1, rows, k), b, out=out[:whole].reshape(-1, rows, n))
     if whole < m:
         np.matmul(a[whole:], b, out=out[whole:])
 
@@ -418,12 +443,10 @@ def product(a: Any, b: Any, out: Any) -> None:
 def transposed_product(a: Any, b: Any) -> Any:
     """a (m, k) transposed times b (m, n)."""
     (m, k), n = a.shape, b.shape[1]
-    most = SMALL // max(1, k * n)
-    if m <= most or most < 96:
+    rows = rows_of_product(k * n)
+    whole = m - m % rows
+    if whole == 0:
         return np.matmul(a.T, b)
-    parts = -(-m // most)
-    rows = m // parts
-    whole = parts * rows
-    products = np.matmul(a[:whole].reshape(parts, rows, k).transpose(0, 2, 1), b[:whole].reshape(parts, rows, n))
+    products = np.matmul(a[:whole].reshape(-1, rows, k).transpose(0, 2, 1), b[:whole].reshape(-1, rows, n))
     total = np.add.reduce(products, axis=0)
     return total if whole == m else np.add(total, np.matmul(a[whole:].T, b[whole:]), out=total)

@@ -29,7 +29,6 @@ from portanet.kernels.numpy._windows import (
     Done,
     Ints,
     Pairs,
-    Shifts,
     Sweep,
     Windows,
     backward_sweeps,
@@ -38,9 +37,10 @@ from portanet.kernels.numpy._windows import (
     channels_last,
     each,
     forward_sweep,
-    phases_of,
     portions_for,
     product,
+    seen_alone,
+    shifts_of,
     summed,
     transposed_product,
     windows_of,
@@ -131,7 +131,7 @@ def _shifted_backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
     The cotangent is laid out in lines of the same length, with zeros where no window is; no window is copied.
     """
     data, given, out, channels = channels_last(x), channels_last(g), g.shape[1], x.shape[1]
-    shifts = Shifts(data.shape[1:-1], sweep)
+    shifts = shifts_of(data.shape[1:-1], sweep)
     rows = max(64, min(256, 4096 // max(out, channels)))  # short products, which OpenBLAS does without packing
     sums: dict[Block, Any] = {}
     cost = g.size * math.prod(sweep.kernel) * channels
@@ -170,26 +170,12 @@ def _shifted_backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
     return lambda: _in_order(summed(sums))
 
 
-def _backward_weight_by_phases(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
-    """The same for strides of 1 and 2: every second tap sees every second place, and these as if the stride were 1."""
-    phases = phases_of(x.shape[2:], sweep)
-    parts = [(taps, _shifted_backward_weight(g, x[:, :, *places], phase)) for taps, places, phase in phases]
-
-    def finish() -> Any:
-        weights = np.zeros((g.shape[1], x.shape[1], *sweep.kernel), x.dtype)
-        for taps, part in parts:
-            weights[:, :, *taps] = part()
-        return weights
-
-    return parts[0][1] if max(sweep.stride) == 1 else finish
-
-
 def _in_order(weights: Any) -> Any:
     """(*kernel, O, C) as (O, C, *kernel)."""
-    return np.ascontiguousarray(np.moveaxis(weights, (-2, -1), (0, 1)))
+    return np.ascontiguousarray(weights.transpose(-2, -1, *range(weights.ndim - 2)))
 
 
-_weights = Products("_conv_loops", "weights")
+_weights, _window_weights = Products("_conv_loops", "weights"), Products("_conv_loops", "window_weights")
 
 
 def conv(x: Any, weight: Any, bias: Any = None, *, stride: Ints, padding: Pairs, dilation: Ints, groups: int) -> Any:
@@ -200,6 +186,7 @@ def conv(x: Any, weight: Any, bias: Any = None, *, stride: Ints, padding: Pairs,
     sweep = forward_sweep(weight.shape[2:], stride, padding, dilation, output)
     if _thin.is_thin(x.shape[1], weight.shape[2:], output, stride, x.dtype):
         return _thin.conv(x, weight, bias, sweep)
+    x, sweep = seen_alone(x, sweep)
     y = np.empty((x.shape[0], *output, weight.shape[0]), x.dtype)
     _swept(channels_last(x), [(sweep, weight, y)], bias)
     return channels_first(y)
@@ -243,34 +230,50 @@ def _backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
     output, out, size, stride = g.shape[2:], g.shape[1], sweep.kernel, sweep.stride
     if _thin.is_thin(x.shape[1], size, output, stride, x.dtype):
         return _thin.backward_weight(g, x, sweep)
-    if max(stride) <= 2 and min(x.shape[1], out) * x.itemsize >= SHORT:
-        return _backward_weight_by_phases(g, x, sweep)
+    x, sweep = seen_alone(x, sweep)
+    if max(sweep.stride) == 1 < math.prod(size) and min(x.shape[1], out) * x.itemsize >= SHORT:
+        return _shifted_backward_weight(g, x, sweep)
     data, given = channels_last(x), channels_last(g)
-    plain = given.flags.c_contiguous
     windows = windows_of(data.shape[1:-1], data.shape[-1], sweep)
+    cost = g.size * math.prod(size) * x.shape[1]
+    portions = blocks_of(x.shape[0], output[0], windows.row * x.itemsize, portions_for(cost, True))
     sums: dict[Block, Any] = {}
+    loop = None
+    if type(windows) is Windows and len(size) == 2 and portions[0][0][2:] == (0, output[0]):
+        loop = _window_weights.at_hand(cost, data, given)
+    if loop is not None and loop.is_shared and len(portions) > 1:
+        totals = windows.by_loop(functools.partial(loop.shared, len(portions)), data, given, portions)
+        return lambda: windows.weights(np.add.reduce(totals, axis=0))
 
     def work(blocks: list[Block]) -> None:
-        done: Done = {}
-        total = None
-        for block in blocks:
-            n0, n1, r0, r1 = block
-            lines = given[n0:n1, r0:r1]
-            if not plain or windows.width > output[-1]:
-                width = windows.width if len(output) > 1 else r1 - r0
-                held = space_for("lines", (*lines.shape[:-2], width, out), g.dtype)
-                held[..., : output[-1], :] = lines
-                held[..., output[-1] :, :] = 0  # what belongs to no place adds nothing
-                lines = held
-            rows = lines.reshape(-1, out)
-            for part, places in windows.take(data, block, done):
-                found = transposed_product(rows[places], part)
-                total = found if total is None else np.add(total, found, out=total)
-        sums[blocks[0]] = total
+        if loop is not None:
+            sums[blocks[0]] = windows.by_loop(loop.alone, data, given, [blocks])[0]
+        else:
+            sums[blocks[0]] = _window_products(windows, data, given, blocks)
 
-    cost = g.size * math.prod(size) * x.shape[1]
-    each(blocks_of(x.shape[0], output[0], windows.row * x.itemsize, portions_for(cost)), work)
+    each(portions, work)
     return lambda: windows.weights(summed(sums))
+
+
+def _window_products(windows: Windows, x: Any, g: Any, blocks: list[Block]) -> Any:
+    """The sum of g (N, *windows, O) times the windows of x (N, *size, C), of so many blocks."""
+    output, out = windows.sweep.output, g.shape[-1]
+    done: Done = {}
+    total = None
+    for block in blocks:
+        n0, n1, r0, r1 = block
+        lines = g[n0:n1, r0:r1]
+        if not g.flags.c_contiguous or windows.width > output[-1]:
+            width = windows.width if len(output) > 1 else r1 - r0
+            held = space_for("lines", (*lines.shape[:-2], width, out), g.dtype)
+            held[..., : output[-1], :] = lines
+            held[..., output[-1] :, :] = 0  # what belongs to no place adds nothing
+            lines = held
+        rows = lines.reshape(-1, out)
+        for part, places in windows.take(x, block, done):
+            found = transposed_product(rows[places], part)
+            total = found if total is None else np.add(total, found, out=total)
+    return total
 
 
 def conv_backward(
