@@ -350,11 +350,12 @@ def test_sigmoid_at_both_ends(dtype, backend):
     assert numpy.isnan(to_numpy(backend.library.sigmoid(raw(numpy.asarray([numpy.nan], dtype=dtype))))).all()
 
 
-@pytest.mark.parametrize(("rows", "count"), [(5, 2000), (7, 30), (3000, 3000)])
-def test_sums_of_rows_named_many_times(rows, count, backend):
+@pytest.mark.parametrize("columns", (1, 9, 300))
+@pytest.mark.parametrize(("rows", "count"), [(5, 2000), (7, 30), (3000, 3000), (1, 96)])
+def test_sums_of_rows_named_many_times(rows, count, columns, backend):
     rng = rng_of(rows, count)
-    places, updates = rng.integers(0, rows, count), rng.integers(-9, 10, (count, 9)).astype("float32")
-    x = rng.integers(-9, 10, (rows, 9)).astype("float32")
+    places, updates = rng.integers(0, rows, count), rng.integers(-9, 10, (count, columns)).astype("float32")
+    x = rng.integers(-9, 10, (rows, columns)).astype("float32")
     wanted = x.copy()
     numpy.add.at(wanted, places, updates)
     numpy.testing.assert_array_equal(to_numpy(backend.library.scatter_add(*raw((x, places, updates)))), wanted)

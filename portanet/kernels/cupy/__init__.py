@@ -19,6 +19,7 @@ from portanet.kernels.cupy.norm import *  # noqa: F403
 from portanet.kernels.cupy.optim import *  # noqa: F403
 from portanet.kernels.cupy.pooling import *  # noqa: F403
 from portanet.kernels.cupy.random import *  # noqa: F403
+from portanet.kernels.cupy.scatter import *  # noqa: F403
 from portanet.kernels.cupy.softmax import *  # noqa: F403
 from portanet.kernels.cupy.toolkit import *  # noqa: F403
 

@@ -186,7 +186,7 @@ _SOURCE = Source(
     """,
     options=("--fmad=false",),
 )
-_MOST = 1 << 11  # blocks: the powers are computed in each
+_MOST = (1 << 31) - 1  # blocks, as many as there may be: memory is busiest where a thread takes one pack
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -447,10 +447,7 @@ def _members(ps: Any, gs: Any, states: Any, names: tuple[str, ...]) -> list[list
 def _launched(name: str, dtype: Any, members: list[Any], numbers: tuple[Any, ...]) -> None:
     """The kernel ``name`` on all members: so many at a time as one launch takes."""
     for some in [members[i : i + _TOGETHER] for i in range(0, len(members), _TOGETHER)]:
-        # A few elements for each thread where there are few in all, since many threads are faster then.
-        at_once = THREADS * 16 // dtype.itemsize
-        total = sum([one[-1] for one in some])
-        length = at_once * max(1, min(_LONGEST, total // (at_once * _AT_WORK)))
+        length = THREADS * 16 // dtype.itemsize  # of a block: a pack for each thread
         fields, blocks = [], 0
         for one in some:
             fields += [*one, blocks]
@@ -461,7 +458,3 @@ def _launched(name: str, dtype: Any, members: list[Any], numbers: tuple[Any, ...
             structure = told.view(f"V{8 * told.size}")  # which CuPy hands over by value
             arguments = (structure, numpy.int32(len(some)), length, *numbers)
             _SOURCE.kernel(name, name_of[dtype])((blocks,), (THREADS,), arguments)
-
-
-_LONGEST = 8  # packs of a thread
-_AT_WORK = 1 << 10  # blocks, from which on a thread takes more than one pack

@@ -74,7 +74,7 @@ def add_at(xp: Any, x: Any, updates: Any, *, key: Any) -> Any:
     # The places are found by indexing the flat position of every element as the caller indexes x.
     places = xp.reshape(xp.arange(math.prod(x.shape), device=x.device), x.shape)[key]
     updates = xp.broadcast_to(updates, places.shape)
-    flat = scatter_add(xp, xp.reshape(x, (-1,)), xp.reshape(places, (-1,)), xp.reshape(updates, (-1,)))
+    flat = xp.scatter_add(xp.reshape(x, (-1,)), xp.reshape(places, (-1,)), xp.reshape(updates, (-1,)))
     return xp.reshape(flat, x.shape)
 
 
