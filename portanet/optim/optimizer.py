@@ -338,13 +338,15 @@ class Optimizer:
         as_it_is = g.dtype is p.dtype and g.shape == p.shape and type(g) is type(p)
         if as_it_is and not state:
             return
-        kept = self._kept_dtype(p)
+        kind, kept, own = type(p), self._kept_dtype(p), p.shape
         if not as_it_is:
-            require_agreement(self._name, p, "gradient", g, p.shape, (p.dtype, kept))
-        shapes = _NOTHING if self.elementwise else self.state_shapes(p.shape)
+            require_agreement(self._name, p, "gradient", g, own, (p.dtype, kept))
+        shapes = _NOTHING if self.elementwise else self.state_shapes(own)
         for name, value in state.items():
-            x, shape = raw(value), shapes.get(name, p.shape)
-            if type(x) is not type(p) or x.dtype is not kept or x.shape != shape:
+            if type(value) in PYTHON_SCALARS:
+                continue
+            x, shape = raw(value), shapes.get(name, own) if shapes else own
+            if type(x) is not kind or x.dtype is not kept or x.shape != shape:
                 require_agreement(self._name, p, name, x, shape, (kept,))
 
     def _kept_dtype(self, p: Any) -> Any:
