@@ -110,7 +110,6 @@ def even_portions(cost: float, portion: float) -> int:
     return max(1, min(MOST, portions, max(FEW, portions // FEW)))
 
 
-@functools.lru_cache(maxsize=1024)
 def blocks_of(images: int, rows: int, bytes_of_row: int, portions: int) -> list[list[Block]]:
     """All images and rows (of the first spatial axis) in blocks of about BLOCK bytes, by portion.
 
@@ -239,12 +238,11 @@ class Windows:
         return [(found, slice(None))]
 
     def by_loop(self, loop: Callable[..., None], x: Any, g: Any, portions: list[list[Block]]) -> Any:
-        """For each portion of the images the sums of g (N, *windows, O) times the windows of x (N, *size, C)."""
+        """For each portion of the images the sums of g (N, *windows, O), without gaps, times the windows of x (N, *size, C)."""
         length, out = math.prod(self.sweep.kernel) * self.channels, g.shape[-1]
         totals = np.empty((len(portions), out, length), x.dtype)
         rows = rows_of_product(out * length)
-        g = np.ascontiguousarray(g).reshape(len(g), -1, out)
-        loop(in_lines(x), g, totals, cuts_of(portions), *self._numbers, rows)
+        loop(in_lines(x), g.reshape(len(g), -1, out), totals, cuts_of(portions), *self._numbers, rows)
         return totals
 
     @functools.cached_property

@@ -241,6 +241,8 @@ def _backward_weight(g: Any, x: Any, sweep: Sweep) -> Callable[[], Any]:
     loop = None
     if type(windows) is Windows and len(size) == 2 and portions[0][0][2:] == (0, output[0]):
         loop = _window_weights.at_hand(cost, data, given)
+    if loop is not None:
+        given = np.ascontiguousarray(given)
     if loop is not None and loop.is_shared and len(portions) > 1:
         totals = windows.by_loop(functools.partial(loop.shared, len(portions)), data, given, portions)
         return lambda: windows.weights(np.add.reduce(totals, axis=0))
