@@ -26,7 +26,7 @@ def plain(value: Any) -> Any:
 
 def raw(value: Any) -> Any:
     """A Tensor as its array, anything else as it is."""
-    return value._raw if type(value) is Tensor or isinstance(value, Tensor) else value
+    return value._raw if isinstance(value, Tensor) else value
 
 
 def wrapped(value: Any) -> Any:
