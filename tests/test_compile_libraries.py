@@ -182,15 +182,6 @@ def test_values_set_outside(on_jax):
     near(usual(), doubles(6), between)
 
 
-EAGER = {
-    "dropout": (lambda x: F.dropout(x, 0.5), "random numbers"),
-    "noise": (lambda x: x + portanet.random.uniform((6, 5), dtype=portanet.float64), "random numbers"),
-    "a truth value": (lambda x: x * 2 if portanet.sum(x) > 0 else x * 3, "Tracer"),
-    "item()": (lambda x: x * portanet.sum(x).item(), "Tracer"),
-    "an optimizer from elsewhere": (lambda x: x, "which is not in state"),
-}
-
-
 def test_a_hyperparameter_that_changes_while_it_stays_the_same_object(on_jax):
     betas = [0.9, 0.99]
 
@@ -199,6 +190,15 @@ def test_a_hyperparameter_that_changes_while_it_stays_the_same_object(on_jax):
         betas[0] = 0.9 if i < 4 else 0.5
 
     near(usual(), doubles(STEPS + 1), between, recordings=3)
+
+
+EAGER = {
+    "dropout": (lambda x: F.dropout(x, 0.5), "random numbers"),
+    "noise": (lambda x: x + portanet.random.uniform((6, 5), dtype=portanet.float64), "random numbers"),
+    "a truth value": (lambda x: x * 2 if portanet.sum(x) > 0 else x * 3, "Tracer"),
+    "item()": (lambda x: x * portanet.sum(x).item(), "Tracer"),
+    "an optimizer from elsewhere": (lambda x: x, "which is not in state"),
+}
 
 
 @pytest.mark.parametrize("name", EAGER)

@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from portanet import threads
-from portanet.kernels.numpy import _in_threads, _numba
+from portanet.kernels.numpy import _in_threads, _numba, convolution, nn, norm
 
 pytestmark = pytest.mark.skipif(
     not _numba.is_at_hand() or not _in_threads._tbb_is_at_hand(), reason="Numba or MKL is not installed"
@@ -93,9 +93,13 @@ def test_blas_has_one_thread_meanwhile_where_it_is_called(calls_blas):
     assert (1 in counts) == calls_blas
 
 
-def test_loops_with_products_are_those_that_call_blas():
-    assert _numba.Products.calls_blas
-    assert not _numba.Routine.calls_blas
+def test_loops_with_products_are_those_that_call_blas(monkeypatch):
+    told = []
+    monkeypatch.setattr(_numba, "PATIENCE", 0)
+    monkeypatch.setattr(_numba, "shared", lambda function, compiled, calls_blas: told.append(calls_blas))
+    for loop in (convolution._weights, norm._moments, nn._relu.late):
+        loop.in_portions_after(1e9)
+    assert told == [True, False, False]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import sys
 from dataclasses import dataclass
@@ -10,66 +9,15 @@ from typing import Any
 
 import numpy
 import pytest
-from threadpoolctl import threadpool_limits
 
 import portanet as pn
 from portanet import namespace, nn
 from portanet.kernels import generic
 from portanet.library import to_numpy
 from portanet.nn import functional as F
+from tests.twins import REAL, Definitions, assert_alike, raw, rng_of, twins
 
 torch = pytest.importorskip("torch")
-
-REAL = ("float32", "float64")
-
-
-def rng_of(*what: object) -> numpy.random.Generator:
-    return numpy.random.default_rng(sum(map(ord, str(what))))
-
-
-def raw(x: Any) -> Any:
-    """A NumPy array as a raw one of the current backend; None, numbers and sequences of arrays likewise."""
-    if isinstance(x, (list, tuple)):
-        return type(x)([raw(one) for one in x])
-    return pn.asarray(x).array if isinstance(x, numpy.ndarray) else x
-
-
-def assert_alike(found: Any, wanted: Any, dtype: str) -> None:
-    """Two results of kernels, or sequences of them with None in the same places."""
-    if isinstance(wanted, (list, tuple)):
-        assert len(found) == len(wanted)
-        for one, other in zip(found, wanted, strict=True):
-            assert_alike(one, other, dtype)
-    elif wanted is None:
-        assert found is None
-    else:
-        one, other = to_numpy(found), to_numpy(wanted)
-        assert one.dtype == dtype
-        assert one.shape == other.shape
-        tolerance = 2e-5 if dtype == "float32" else 1e-11
-        largest = float(numpy.abs(other).max(initial=1.0))
-        numpy.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * largest)
-
-
-def twins(backend: Any, name: str, args: Any, dtype: str, **options: Any) -> Any:
-    """The library's own kernel and the generic one on the same arguments, which neither writes to; the former's result."""
-    given = raw(args)
-    found = getattr(backend.library, name)(*given, **options)
-    assert_alike(found, getattr(generic, name)(backend.library, *given, **options), dtype)
-    for after, before in zip(given, args, strict=True):
-        if isinstance(before, numpy.ndarray):
-            numpy.testing.assert_array_equal(to_numpy(after), before)
-    return [None if one is None else to_numpy(one) for one in found] if isinstance(found, tuple) else to_numpy(found)
-
-
-class Definitions:
-    """The generic kernels as a library has its own."""
-
-    def __init__(self, library: Any) -> None:
-        self.library = library
-
-    def __getattr__(self, name: str) -> Any:
-        return functools.partial(getattr(generic, name), self.library)
 
 
 # ---------------------------------------------------------------------------------------------------------- kernels
@@ -175,117 +123,6 @@ def test_windows_of_steps_make_no_difference_to_the_way_back(monkeypatch):
         monkeypatch.setattr(module, "_ROWS", 16)
         for one, other in zip(backend.library.lstm_backward(*back, **how), whole, strict=True):
             numpy.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
-
-
-def test_attention_in_threads_is_the_same_bit_by_bit(monkeypatch):
-    module = sys.modules["portanet.kernels.numpy.attention"]
-    q, k, v, g = rng_of("threads").normal(size=(4, 6, 2, 9, 4)).astype("float32")
-
-    def found() -> list[Any]:
-        with pn.use_backend("numpy"):
-            given = [pn.asarray(x).requires_grad_() for x in (q, k, v)]
-            y = pn.nn.functional.scaled_dot_product_attention(*given, is_causal=True)
-            y.backward(pn.asarray(g))
-            return [y.detach().numpy(), *[x.grad.numpy() for x in given]]
-
-    alone = found()
-    monkeypatch.setattr(module, "_PORTION", 100)
-    ran: list[int] = []
-    run = module.threads.run
-    monkeypatch.setattr(module.threads, "run", lambda tasks: (ran.append(len(tasks)), run(tasks)))
-    with threadpool_limits(2, user_api="blas"):
-        for one, other in zip(found(), alone, strict=True):
-            numpy.testing.assert_array_equal(one, other)
-    assert ran == [6, 6]
-
-
-LEADS = [(), (3,), (2, 3), (2, 1, 3)]
-LENGTHS = [(5, 7), (7, 5), (6, 6), (1, 4)]
-MASKS = ["none", "truth", "numbers", "hidden", "padding"]
-
-
-def masked(kind: str, lead: tuple[int, ...], length: int, keys: int, rng: Any, dtype: str) -> Any:
-    sees = rng.random((length, keys)) < 0.6
-    return {
-        "none": None,
-        "truth": sees,
-        "numbers": rng.normal(size=(*lead, length, keys)).astype(dtype),
-        "hidden": numpy.where(sees, 0.0, -numpy.inf).astype(dtype),
-        "padding": rng.random((*lead[:1], *(1,) * len(lead[1:]), 1, keys)) < 0.6,
-    }[kind]
-
-
-@pytest.mark.eager
-@pytest.mark.parametrize("dtype", REAL)
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("kind", MASKS)
-def test_attention_kernels_are_their_definitions(kind, causal, dtype, backend, monkeypatch):
-    module = sys.modules["portanet.kernels.numpy.attention"]
-    monkeypatch.setattr(module, "_QUERIES", 3)
-    monkeypatch.setattr(module, "_CACHED", 64)
-    rng = rng_of(kind, causal)
-    for lead, (length, keys), dropped in itertools.product(LEADS, LENGTHS, (False, True)):
-        q, k, v = [rng.normal(size=(*lead, *s)).astype(dtype) for s in ((length, 4), (keys, 4), (keys, 3))]
-        mask = masked(kind, lead, length, keys, rng, dtype)
-        keep = (2.0 * (rng.random((*lead, length, keys)) < 0.5)).astype(dtype) if dropped else None
-        how = {"causal": causal, "scale": 0.3, "through": kind == "numbers"}
-        out, logs = twins(backend, "attention", (q, k, v, mask, keep), dtype, **how)
-        assert numpy.isfinite(out).all()
-        g = [rng.normal(size=out.shape).astype(dtype), rng.normal(size=logs.shape).astype(dtype)]
-        for arrived in ([g[0], None], [None, g[1]], g):
-            twins(backend, "attention_backward", (arrived, out, logs, q, k, v, mask, keep), dtype, **how)
-        if len(lead) == 2 and length == keys:
-            packed_twins(backend, lead[0], length, mask, keep, how, rng, dtype)
-
-
-def packed_twins(backend: Any, batch: int, length: int, mask: Any, keep: Any, how: Any, rng: Any, dtype: str) -> None:
-    x = rng.normal(size=(batch, length, 3 * 3 * 2)).astype(dtype)
-    out, logs = twins(backend, "packed_attention", (x, mask, keep), dtype, heads=3, **how)
-    g = [rng.normal(size=one.shape).astype(dtype) for one in (out, logs)]
-    for arrived in ([g[0], None], g):
-        twins(backend, "packed_attention_backward", (arrived, out, logs, x, mask, keep), dtype, heads=3, **how)
-
-
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("size", [1.0, 40.0, 1e4])
-def test_attention_to_large_scores_neither_overflows_nor_vanishes(size, causal, backend):
-    rng = rng_of(size)
-    for sign in (1.0, -1.0):
-        q, k, v = [rng.normal(size=(1, 2, 5, 4)) for _ in range(3)]
-        q, k = numpy.abs(q) * size, sign * numpy.abs(k)
-        out, logs = twins(backend, "attention", (q, k, v), "float64", causal=causal)
-        assert numpy.isfinite(out).all()
-        g = [rng.normal(size=out.shape), None]
-        back = raw((g, out, logs, q, k, v))
-        for kernels in (backend.library, Definitions(backend.library)):
-            for one in kernels.attention_backward(*back, causal=causal)[:3]:
-                assert numpy.isfinite(to_numpy(one)).all()
-
-
-def test_a_query_without_keys_attends_to_nothing(backend):
-    q, k, v = [rng_of(i).normal(size=s) for i, s in enumerate(((2, 3), (4, 3), (4, 3)))]
-    sees = numpy.asarray([[False] * 4, [True, False, False, True]])
-    x = [pn.asarray(one).requires_grad_() for one in (q, k, v)]
-    y = F.scaled_dot_product_attention(*x, attn_mask=pn.asarray(sees))
-    assert y.tolist()[0] == [0.0, 0.0, 0.0]
-    pn.sum(y * y).backward()
-    for one in x:
-        assert numpy.isfinite(one.grad.numpy()).all()
-    assert x[0].grad.tolist()[0] == [0.0, 0.0, 0.0]
-
-
-@pytest.mark.parametrize(("length", "keys"), [(0, 3), (3, 0)])
-def test_attention_of_nothing_and_to_nothing(length, keys):
-    with pn.use_backend("numpy") as backend:
-        q, k, v = numpy.ones((2, length, 4)), numpy.ones((2, keys, 4)), numpy.ones((2, keys, 3))
-        out, logs = backend.library.attention(q, k, v)
-        assert out.shape == (2, length, 3)
-        assert (out == 0).all()
-        for one, like in zip(
-            backend.library.attention_backward([out, None], out, logs, q, k, v), (q, k, v), strict=False
-        ):
-            assert one.shape == like.shape
-            assert (one == 0).all()
 
 
 NORMED = [((5, 4), 1), ((4,), 1), ((2, 3, 4), 2), ((300, 130), 1), ((2, 0, 3), 1), ((2, 3, 1), 1)]

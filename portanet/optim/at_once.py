@@ -29,13 +29,10 @@ def advance_at_once(optimizer: Any, work: list[tuple[Tensor, Tensor, State, dict
         (p._raw, g._raw, {k: raw(value) for k, value in state.items()}, options) for p, g, state, options in taken
     ]
     for one, (_, _, values, _), done in zip(taken, arrays, step_arrays(optimizer, arrays)):
-        if not done:
+        if done:
+            one[2].update({name: value for name, value in values.items() if type(value) in PYTHON_SCALARS})
+        else:
             rest.append(one)
-            continue
-        state = one[2]
-        for name, value in values.items():
-            if type(value) in PYTHON_SCALARS:
-                state[name] = value
     return rest
 
 

@@ -345,7 +345,7 @@ class Optimizer:
         for name, value in state.items():
             if type(value) in PYTHON_SCALARS:
                 continue
-            x, shape = raw(value), shapes.get(name, own) if shapes else own
+            x, shape = raw(value), shapes.get(name, own)
             if type(x) is not kind or x.dtype is not kept or x.shape != shape:
                 require_agreement(self._name, p, name, x, shape, (kept,))
 

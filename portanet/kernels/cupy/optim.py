@@ -198,8 +198,7 @@ _OWN = (memory.Memory, memory.PooledMemory, memory.MemoryAsync)  # others came f
 def _holders(x: Any) -> tuple[int, int]:
     """How many hold the pointer of an array, and how many its memory: views share the one or the other."""
     data = x.data
-    held = data.mem
-    return sys.getrefcount(data), sys.getrefcount(held)
+    return sys.getrefcount(data), sys.getrefcount(data.mem)
 
 
 @functools.cache
@@ -209,11 +208,7 @@ def _alone() -> tuple[int, int]:
 
 
 def owns_memory(x: Any) -> bool:
-    if x.base is not None:
-        return False
-    data = x.data
-    held = data.mem  # as in `_holders`, which is not called, for this is asked of every array at every step
-    return (sys.getrefcount(data), sys.getrefcount(held)) == _alone() and type(held) in _OWN
+    return x.base is None and type(x.data.mem) in _OWN and _holders(x) == _alone()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

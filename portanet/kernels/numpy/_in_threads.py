@@ -36,22 +36,6 @@ def _over(n: int, *args: Any) -> None:
         work(np.int64(k), n, *args)  # of the very type that it is compiled for already
 
 
-class _Threads:
-    """A context in which Numba has so many threads; the caller's own loops find it as it was."""
-
-    def __init__(self, numba: Any, count: int) -> None:
-        self.numba, self.count = numba, count
-
-    def __enter__(self) -> None:
-        self.before = self.numba.get_num_threads()
-        if self.before != self.count:
-            self.numba.set_num_threads(self.count)
-
-    def __exit__(self, *problem: object) -> None:
-        if self.before != self.count:
-            self.numba.set_num_threads(self.before)
-
-
 def kept(function: Callable[..., None], **how: Any) -> Callable[..., None]:
     """The function as Numba compiles it, when it is called, and keeps it on the disk; needs Numba."""
     import importlib
@@ -87,8 +71,15 @@ def shared(function: Any, compiled: Any, calls_blas: bool) -> Callable[..., None
             for k in range(n):
                 compiled(k, n, *args)
             return
-        with _Threads(numba, min(count, most)), threads.one_for_blas(count) if calls_blas else _nothing:
-            over(n, *args)
+        wanted, before = min(count, most), numba.get_num_threads()  # the caller's own loops are to find it as it was
+        if wanted != before:
+            numba.set_num_threads(wanted)
+        try:
+            with threads.one_for_blas(count) if calls_blas else _nothing:
+                over(n, *args)
+        finally:
+            if wanted != before:
+                numba.set_num_threads(before)
 
     return run
 

@@ -135,7 +135,7 @@ class Runs:
         if not this._is_plain():
             return self.multiply(x, block, columns, bias, y, {})
         if bias is not None:
-            bias = np.tile(bias, y.shape[2])
+            bias = np.tile(bias, y.shape[2])  # for a line of places; where these lie apart, each takes its beginning
         seen, taps = in_lines(x[n0:n1, *this.layout.inside]), columns.reshape(len(columns), -1, self.out)
         loop(seen, taps, bias, in_lines(y[n0:n1, r0:r1]), *this._numbers)
 
