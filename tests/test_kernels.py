@@ -554,6 +554,7 @@ ELSEWHERE = (
     "data/test_feeding.py",
     "optim/test_in_place.py",
     "optim/test_many_at_once.py",
+    "test_attention.py",
     "test_conv.py",
     "test_random.py",
     "test_sequences.py",

@@ -1,4 +1,4 @@
-"""Recurrent layers, attention and the Transformer's encoder: kernels beside their definitions, modules beside PyTorch's."""
+"""Recurrent layers, attention and the Transformer's encoder beside PyTorch's, and kernels of the former beside their definitions."""
 
 from __future__ import annotations
 
