@@ -1,4 +1,4 @@
-"""Recurrent layers, attention and the Transformer's encoder beside PyTorch's, and kernels of the former beside their definitions."""
+"""Recurrent layers, attention and the encoder beside PyTorch's, and kernels of these beside their definitions."""
 
 from __future__ import annotations
 
